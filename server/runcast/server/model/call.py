@@ -1,0 +1,68 @@
+"""What passes between the engine and whatever executes a provider: a call in plain data, reports, and an end."""
+
+from typing import Protocol
+
+from msgspec import Struct, field
+
+from runcast.server.model.event import Report
+from runcast.server.model.run import Checkpoint, Error
+
+
+class Call(Struct, frozen=True):
+    """Everything a provider needs for one attempt. `input` is JSON text, validated and defaulted.
+
+    `run_id:attempt` is the provider's idempotency key; `deadline` is when the attempt times out, or None.
+    """
+
+    run_id: str
+    attempt: int
+    provider: str
+    input: str
+    checkpoint: Checkpoint | None = None
+    labels: dict[str, str] = field(default_factory=dict)
+    deadline: int | None = None
+
+
+class Returned(Struct, frozen=True, array_like=True, tag=1):
+    """The code came to its end; `output` is JSON text, "null" for nothing."""
+
+    output: str
+
+
+class Raised(Struct, frozen=True, array_like=True, tag=2):
+    """The code failed: an exception (with traceback), an exit code, a child that died, an unreadable checkpoint."""
+
+    error: Error
+    traceback: str = ""
+
+
+class Stopped(Struct, frozen=True, array_like=True, tag=3):
+    """The code ended because it was asked to (`killed` False) or was killed."""
+
+    killed: bool = False
+
+
+class Abandoned(Struct, frozen=True, array_like=True, tag=4):
+    """The code cannot be stopped: it is cut off from its run and keeps its slot until it really returns."""
+
+
+End = Returned | Raised | Stopped | Abandoned
+
+
+class Sink(Protocol):
+    """Where an attempt's reports go. Called on the event loop's thread only.
+
+    After `ended`, or once the attempt is not current any more, `report` and `commit` raise Fenced.
+    """
+
+    def report(self, report: Report) -> None:
+        """Take a report; it is stored soon, in order. Never blocks."""
+
+    async def commit(self, report: Report) -> None:
+        """Take a report and return once it, and all before it, is durable."""
+
+    async def drain(self) -> None:
+        """Return at once while few reports wait to be stored, else when they are: call it in long producing loops."""
+
+    def ended(self, end: End) -> None:
+        """The last call of an attempt: exactly one."""

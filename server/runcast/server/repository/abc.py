@@ -1,0 +1,80 @@
+"""The interface that every storage backend keeps; `tests/repository` holds each of them to it."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+
+from runcast.server.model.change import Durability, Group, Result
+from runcast.server.model.event import Event
+from runcast.server.model.run import Attempt, Checkpoint, Page, Run, RunFilter
+
+
+class Repository(ABC):
+    """Runs, their journals, checkpoints and attempts, request ids, and the servers' leases.
+
+    All methods may be called concurrently from one event loop. Times are the caller's, microseconds since 1970 UTC,
+    except for leases, which go by the store's own clock. A store that cannot be reached raises Unavailable; a record
+    that cannot be decoded raises DataLoss that names it.
+    """
+
+    scheme: str
+    durability: Durability
+
+    @abstractmethod
+    async def open(self) -> None:
+        """Connect, lock, migrate. StorageError, with the remedy, where the store is unreachable, foreign, read-only,
+        newer than this program, or in use by another server. On a store that only one server may use, all leases of
+        older servers are void afterwards."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Finish running writes and let go of everything; idempotent. Also after a failed or missing `open`."""
+
+    @abstractmethod
+    async def save(self, groups: Sequence[Group]) -> Sequence[Result]:
+        """Store groups, each whole or not at all, and answer one result each, in order, once they are durable.
+
+        Within one call, later groups see earlier ones. A group is Known where its request id is stored already
+        (unexpired), whatever its changes; Stale where a run of it is not exactly one version behind (version 0: where
+        the id is taken); else Saved. Nothing is visible to readers before it is durable.
+        """
+
+    @abstractmethod
+    async def get(self, run_id: str) -> Run:
+        """The newest durable version, with definition and outcome. NotFound."""
+
+    @abstractmethod
+    async def due(self, now: int, capacity: Mapping[str, int], limit: int) -> Sequence[Run]:
+        """What waits for somebody to act, at most about `limit` of each kind, each run once, in this order:
+        runs whose owner has no valid lease (states RUNNING, PAUSING, CANCELLING); runs whose `wake_time` is at or
+        before `now`, earliest first; QUEUED runs of the providers in `capacity`, at most that many of each, highest
+        priority first, then oldest (by queue_time, then creation)."""
+
+    @abstractmethod
+    async def events(self, run_id: str, after: int, limit: int) -> Sequence[Event]:
+        """The journal behind sequence `after`: dense, in order, at most `limit` events (at least one if there is one).
+        Empty where there are none, also for an unknown run."""
+
+    @abstractmethod
+    async def attempts(self, run_id: str) -> Sequence[Attempt]:
+        """The attempts that were closed into rows of their own, by number; the latest lives on the run."""
+
+    @abstractmethod
+    async def checkpoint(self, run_id: str) -> Checkpoint | None:
+        """The newest durable checkpoint."""
+
+    @abstractmethod
+    async def list(self, filter: RunFilter, page: Page) -> Sequence[Run]:
+        """The runs that the filter selects, in the order of (create_time, id), newest first unless the page says
+        otherwise, starting behind the page's position."""
+
+    @abstractmethod
+    async def beat(self, boot_id: str, ttl: int) -> None:
+        """Renew the lease of the server `boot_id` for `ttl` microseconds of the store's clock; the first call makes it."""
+
+    @abstractmethod
+    async def retire(self, boot_id: str) -> None:
+        """Drop the lease: the server owns nothing any more. Unknown ones are ignored."""
+
+    @abstractmethod
+    async def prune_requests(self, now: int) -> int:
+        """Forget request ids whose time has passed; answers how many."""
