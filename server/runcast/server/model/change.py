@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from enum import IntEnum, IntFlag
-from typing import cast
 
 from msgspec import Struct, structs
 
@@ -92,5 +91,5 @@ def fold(changes: Sequence[Change]) -> Change:
         checkpoint = change.checkpoint or checkpoint
         events.extend(change.events)
         closed.extend(change.closed)
-    run = cast(Run, structs.replace(last.run, version=first.run.version))
+    run = structs.replace(last.run, version=first.run.version)
     return Change(run, tuple(events), parts, checkpoint, tuple(closed))

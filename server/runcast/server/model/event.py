@@ -147,5 +147,15 @@ class Summary(Struct, frozen=True, array_like=True, tag=21):
     text: str
 
 
-Report = Progress | LogLine | OutputChunk | ArtifactAdded | Failure | EntityRef | PartialResult | SaveCheckpoint | Summary
+Report = (
+    Progress
+    | LogLine
+    | OutputChunk
+    | ArtifactAdded
+    | Failure
+    | EntityRef
+    | PartialResult
+    | SaveCheckpoint
+    | Summary
+)
 """What executing code may tell; all but Summary becomes one event each, after progress was coalesced."""

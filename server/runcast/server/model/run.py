@@ -260,7 +260,7 @@ class Run(Struct, frozen=True, array_like=True):
     `wake_time` is the earliest instant at which something must happen to the run although nobody calls.
     `tries` counts attempts that used up the retry policy; `crashes` those that were lost with their server.
     `run_deadline` runs, or `run_budget` stands still while the run is paused or interrupted.
-    `stop_cause` and `stop_deadline`: the attempt was asked to stop, and when it is to be killed.
+    `stop_cause`: why the attempt was asked to stop; it is killed at `stop_deadline`, and was at `kill_time`.
     """
 
     id: str
@@ -272,7 +272,6 @@ class Run(Struct, frozen=True, array_like=True):
     wake_time: int | None = None
     first_sequence: int = 1
     last_sequence: int = 0
-    journal_bytes: int = 0
     current: Attempt | None = None
     progress: Progress | None = None
     cancellation: Cancellation | None = None
@@ -288,6 +287,7 @@ class Run(Struct, frozen=True, array_like=True):
     run_budget: int | None = None
     stop_cause: StopCause | None = None
     stop_deadline: int | None = None
+    kill_time: int | None = None
     expire_time: int | None = None
     definition: Definition = Definition()
     outcome: Outcome = Outcome()

@@ -1,0 +1,272 @@
+"""The life of a run as pure functions, Run → Change: the whole state table, decided without I/O or a clock.
+
+Everyone who changes a run goes through here. `now` is in microseconds, `dice` a random number from 0 to 1. What the
+table does not allow raises WrongState; a write by an attempt that is not the current one raises Fenced.
+What happens to an attempt once it has begun is in `attempts.py`.
+"""
+
+from typing import Any
+
+from msgspec.structs import force_setattr, replace
+
+from runcast.server.model.change import Change, Part
+from runcast.server.model.errors import FailedPrecondition, WrongState
+from runcast.server.model.event import AttemptStarted, Body, CancelRequested, Event, StateChanged
+from runcast.server.model.run import (
+    Attempt,
+    AttemptState,
+    Cancellation,
+    CancelOutcome,
+    Checkpoint,
+    Definition,
+    Error,
+    Initiator,
+    Run,
+    State,
+    StopCause,
+)
+from runcast.server.model.timers import after, due_stop, earliest, passed, wake_time
+
+_WAITING = (State.SCHEDULED, State.QUEUED, State.BACKING_OFF)
+_STANDING = (State.PAUSED, State.INTERRUPTED)
+DEADLINE_EXCEEDED = 4
+
+
+def next_version(
+    run: Run,
+    now: int,
+    bodies: tuple[Body, ...],
+    *,
+    parts: Part = Part.NONE,
+    checkpoint: Checkpoint | None = None,
+    closed: tuple[Attempt, ...] = (),
+    **fields: Any,
+) -> Change:
+    """The run's next version with `fields` set and `bodies` numbered behind its journal."""
+    last = run.last_sequence
+    number = fields.get("attempt", run.attempt)
+    events = tuple([Event(sequence, now, number, body) for sequence, body in enumerate(bodies, last + 1)])
+    changed = replace(run, version=run.version + 1, last_sequence=last + len(events), **fields)
+    force_setattr(changed, "wake_time", wake_time(changed))
+    return Change(changed, events, parts, checkpoint, closed)
+
+
+def create(run_id: str, definition: Definition, now: int, start_after: int | None = None) -> Change:
+    """A new run: SCHEDULED where `start_after` is ahead, else QUEUED."""
+    later = start_after is not None and start_after > now
+    state = State.SCHEDULED if later else State.QUEUED
+    blank = Run(run_id, -1, state, now, definition=definition)
+    timing: dict[str, Any] = {"next_attempt_time": start_after} if later else _queue(blank, now)
+    return next_version(blank, now, (StateChanged(None, state),), parts=Part.DEFINITION, **timing)
+
+
+def claim(run: Run, owner: str, now: int) -> Change:
+    """QUEUED → RUNNING: the server `owner` begins the next attempt. To be committed before any code starts."""
+    _allow(run, "be claimed", State.QUEUED)
+    from_checkpoint = run.checkpoint_number > 0
+    number = run.attempt + 1
+    parts, outcome = Part.NONE, run.outcome
+    closed: tuple[Attempt, ...] = ()
+    if run.current is not None:
+        closed = (replace(run.current, error=outcome.attempt_error, traceback=outcome.traceback),)
+        if outcome.attempt_error is not None:
+            outcome, parts = replace(outcome, attempt_error=None, traceback=""), Part.OUTCOME
+    return next_version(
+        run,
+        now,
+        (StateChanged(State.QUEUED, State.RUNNING), AttemptStarted(owner, from_checkpoint)),
+        parts=parts,
+        closed=closed,
+        state=State.RUNNING,
+        attempt=number,
+        owner=owner,
+        current=Attempt(number, AttemptState.RUNNING, owner, now, from_checkpoint=from_checkpoint),
+        start_time=run.start_time or now,
+        outcome=outcome,
+    )
+
+
+def cancel(
+    run: Run,
+    now: int,
+    initiator: Initiator,
+    *,
+    reason: str = "",
+    immediate: bool = False,
+    grace: int | None = None,
+) -> Change | None:
+    """Ask for the end; None where nothing changes (a final run, or a request no more urgent than one before).
+
+    A run without an executor is CANCELLED at once, others become CANCELLING. A later request only escalates.
+    """
+    if run.state.final:
+        return None
+    if run.state is State.CANCELLING:
+        return _escalate(run, now, initiator, reason=reason, immediate=immediate, grace=grace)
+    asked = CancelRequested(initiator, reason, immediate)
+    if not run.state.executing:
+        ended = Cancellation(initiator, reason, now, CancelOutcome.ACKNOWLEDGED, now, immediate=immediate)
+        return finish(run, now, State.CANCELLED, (asked,), cancellation=ended)
+    return _cancelling(run, now, StopCause.CANCEL, asked, grace)
+
+
+def _cancelling(run: Run, now: int, cause: StopCause, asked: CancelRequested, grace: int | None) -> Change:
+    grace = run.spec.timeouts.cancel_grace if grace is None else grace
+    return next_version(
+        run,
+        now,
+        (asked, StateChanged(run.state, State.CANCELLING)),
+        state=State.CANCELLING,
+        cancellation=Cancellation(asked.initiator, asked.reason, now, immediate=asked.immediate),
+        stop_cause=cause,
+        stop_deadline=now if asked.immediate else earliest(now + grace, run.stop_deadline),
+        kill_time=now if asked.immediate else run.kill_time,
+    )
+
+
+def _escalate(
+    run: Run, now: int, initiator: Initiator, *, reason: str, immediate: bool, grace: int | None
+) -> Change | None:
+    if run.kill_time is not None or run.cancellation is None:
+        return None
+    asked = CancelRequested(initiator, reason, immediate)
+    if immediate:
+        cancellation = replace(run.cancellation, immediate=True)
+        return next_version(run, now, (asked,), stop_deadline=now, kill_time=now, cancellation=cancellation)
+    deadline = after(now, grace)
+    if deadline is None or run.stop_deadline is None or deadline >= run.stop_deadline:
+        return None
+    return next_version(run, now, (asked,), stop_deadline=deadline)
+
+
+def pause(run: Run, now: int, reason: str = "", require_checkpoint: bool = False) -> Change:
+    """Let a run stand still: at once where no code runs, else PAUSING until its attempt has stopped."""
+    _allow(run, "be paused", *_WAITING, State.RUNNING)
+    if run.state is not State.RUNNING:
+        return stand(run, now, State.PAUSED, (), reason)
+    definition = run.definition
+    if not definition.pausable:
+        message = f"provider {definition.provider!r} is not pausable; cancel the run, or start it again later"
+        raise FailedPrecondition(run.id, message, reason="NOT_PAUSABLE")
+    if require_checkpoint and run.checkpoint_number == 0:
+        raise FailedPrecondition(run.id, f"run {run.id} has saved no checkpoint yet", reason="NO_CHECKPOINT")
+    return next_version(
+        run,
+        now,
+        (StateChanged(State.RUNNING, State.PAUSING, reason),),
+        state=State.PAUSING,
+        stop_cause=run.stop_cause or StopCause.PAUSE,
+        stop_deadline=run.stop_deadline or now + run.spec.timeouts.cancel_grace,
+    )
+
+
+def resume(run: Run, now: int) -> Change:
+    """PAUSED or INTERRUPTED → QUEUED, or back to where it waited for a time that is still ahead."""
+    _allow(run, "be resumed", *_STANDING)
+    ahead = run.next_attempt_time is not None and run.next_attempt_time > now
+    state = State.QUEUED
+    if ahead:
+        state = State.SCHEDULED if run.queue_time is None else State.BACKING_OFF
+    timing: dict[str, Any] = (
+        _queue(run, now) if state is State.QUEUED else {"run_deadline": after(now, run.run_budget)}
+    )
+    return next_version(run, now, (StateChanged(run.state, state),), state=state, run_budget=None, **timing)
+
+
+def expire(run: Run, now: int) -> Change | None:
+    """What the passing of time does to a run; None while its `wake_time` is ahead, and for a final run."""
+    state = run.state
+    if state.executing:
+        return _expire_executing(run, now)
+    if state in (State.QUEUED, State.BACKING_OFF) and passed(run.run_deadline, now):
+        return _timed_out(run, now, "TIMEOUT_RUN", "the run timeout passed before it could end")
+    if state in (State.SCHEDULED, State.BACKING_OFF) and passed(run.next_attempt_time, now):
+        return requeue(run, now, ())
+    if state is State.QUEUED and passed(after(run.queue_time, run.spec.timeouts.queue), now):
+        return _timed_out(
+            run, now, "TIMEOUT_QUEUE", "the queue timeout passed before a server had a free slot"
+        )
+    return None
+
+
+def _expire_executing(run: Run, now: int) -> Change | None:
+    if run.state is not State.CANCELLING:
+        cause = due_stop(run, now)
+        if cause is StopCause.RUN_TIMEOUT:
+            asked = CancelRequested(Initiator.DEADLINE, "run timeout")
+            return _cancelling(run, now, cause, asked, None)
+        if cause is not None and run.state is State.RUNNING:
+            return ask_to_stop(run, now, cause)
+    if run.kill_time is None and passed(run.stop_deadline, now):
+        return next_version(run, now, (), kill_time=now)
+    return None
+
+
+def ask_to_stop(run: Run, now: int, cause: StopCause) -> Change:
+    """Record why a RUNNING attempt is asked to stop while the run goes on: a timeout of it, or the server's drain."""
+    _allow(run, "be asked to stop", State.RUNNING)
+    return next_version(run, now, (), stop_cause=cause, stop_deadline=now + run.spec.timeouts.cancel_grace)
+
+
+def _timed_out(run: Run, now: int, reason: str, message: str) -> Change:
+    outcome = replace(run.outcome, error=Error(DEADLINE_EXCEEDED, reason, message))
+    return finish(run, now, State.TIMED_OUT, (), parts=Part.OUTCOME, outcome=outcome)
+
+
+def requeue(run: Run, now: int, bodies: tuple[Body, ...], **fields: Any) -> Change:
+    """Any state → QUEUED, without an owner."""
+    bodies = (*bodies, StateChanged(run.state, State.QUEUED))
+    return next_version(run, now, bodies, **(_REST | _queue(run, now) | fields))
+
+
+def stand(
+    run: Run, now: int, state: State, bodies: tuple[Body, ...], reason: str = "", **fields: Any
+) -> Change:
+    """Any state → PAUSED or INTERRUPTED, without an owner and with the run timeout standing still."""
+    bodies = (*bodies, StateChanged(run.state, state, reason))
+    budget = None if run.run_deadline is None else max(0, run.run_deadline - now)
+    clock = {"state": state, "run_deadline": None, "run_budget": budget}
+    return next_version(run, now, bodies, **(_REST | clock | fields))
+
+
+def finish(
+    run: Run, now: int, state: State, bodies: tuple[Body, ...], parts: Part = Part.NONE, **fields: Any
+) -> Change:
+    """Any state → a final one; the change of state is the run's last event."""
+    bodies = (*bodies, StateChanged(run.state, state))
+    end = {
+        "state": state,
+        "end_time": now,
+        "run_deadline": None,
+        "run_budget": None,
+        "next_attempt_time": None,
+    }
+    return next_version(
+        run,
+        now,
+        bodies,
+        parts=parts,
+        **(_REST | end | {"expire_time": after(now, run.spec.retention)} | fields),
+    )
+
+
+_REST: dict[str, Any] = {"owner": "", "stop_cause": None, "stop_deadline": None, "kill_time": None}
+
+
+def _queue(run: Run, now: int) -> dict[str, Any]:
+    deadline = run.run_deadline
+    if deadline is None:
+        budget = run.spec.timeouts.run if run.run_budget is None else run.run_budget
+        deadline = after(now, budget)
+    return {
+        "state": State.QUEUED,
+        "queue_time": now,
+        "next_attempt_time": None,
+        "run_deadline": deadline,
+        "run_budget": None,
+    }
+
+
+def _allow(run: Run, verb: str, *states: State) -> None:
+    if run.state not in states:
+        raise WrongState(run.id, run.state.name, verb)
