@@ -2,8 +2,10 @@
 #   make demo   see it work          make test   see it proven
 # Everything they need is set up in .venv of this folder, once, from locked and hashed files.
 
-PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,\
-            $(shell $(p) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(p))))
+NEW_ENOUGH = -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null
+ifeq ($(strip $(PYTHON)),)
+PYTHON := $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,$(shell $(p) $(NEW_ENOUGH) && echo $(p))))
+endif
 VENV   := .venv
 PY     := $(VENV)/bin/python
 # What a person adds to pytest: make test ARGS='-k watch -x'
@@ -25,7 +27,7 @@ help: ## list the targets
 
 # ---------------------------------------------------------------------------------------------------------- set-up
 define venv
-@if [ -z '$(PYTHON)' ] || ! $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+@if [ -z '$(PYTHON)' ] || ! $(PYTHON) $(NEW_ENOUGH); then \
   echo 'runcast: needs Python 3.11 or newer, and "$(or $(PYTHON),python3)" is not.' >&2; \
   echo '         Install one, or name one that you have:  make $(MAKECMDGOALS) PYTHON=/path/to/python3.11' >&2; exit 1; fi
 @if ! $(PY) -c '' 2>/dev/null; then \
@@ -39,7 +41,7 @@ FAILED = { echo 'runcast: the set-up failed; the lines above say why. It needs a
 # What production needs, and what builds the package: enough for the demo.
 $(VENV)/.ready-server: requirements.server.lock requirements.build.lock pyproject.toml
 	$(venv)
-	@echo 'runcast: installing the server (once, about 15 s)'
+	@echo 'runcast: installing the server (once, about half a minute)'
 	@$(LOCKED) -r requirements.server.lock -r requirements.build.lock || $(FAILED)
 	@$(PIP) install --no-deps --no-build-isolation -e . || $(FAILED)
 	@touch $@
@@ -47,7 +49,7 @@ $(VENV)/.ready-server: requirements.server.lock requirements.build.lock pyprojec
 # The same, and every tool that tests and checks it.
 $(VENV)/.ready: requirements.lock pyproject.toml
 	$(venv)
-	@echo 'runcast: installing the server and its tools (once, about 40 s)'
+	@echo 'runcast: installing the server and its tools (once, under a minute)'
 	@$(LOCKED) -r requirements.lock || $(FAILED)
 	@$(PIP) install --no-deps --no-build-isolation -e . || $(FAILED)
 	@touch $@ $(VENV)/.ready-server
