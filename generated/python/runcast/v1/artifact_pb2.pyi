@@ -76,7 +76,7 @@ class Artifact(_message.Message):
     """The id of the artifact that it was made from; empty: none."""
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """At most 64; keys of 1 to 63, values of at most 255 characters."""
+        """At most 64; keys of 1 to 63 letters, digits, `.`, `_`, `-` and `/`, values of at most 256 characters."""
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:

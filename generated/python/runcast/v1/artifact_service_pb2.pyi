@@ -59,7 +59,7 @@ class WriteArtifactRequest(_message.Message):
         LABELS_FIELD_NUMBER: _builtins.int
         SIZE_BYTES_FIELD_NUMBER: _builtins.int
         upload_id: _builtins.str
-        """Names the upload, so that it can be continued: 1 to 63 characters, chosen by the client. Required."""
+        """Names the upload, so that it can be continued: 1 to 128 characters, chosen by the client. Required."""
         run: _builtins.str
         """The id of the run that it belongs to. Empty: it is to be the input of a run that names it within 24 hours."""
         name: _builtins.str
@@ -72,7 +72,7 @@ class WriteArtifactRequest(_message.Message):
         """How many bytes will come, so that what is too large is refused at once; 0: not known."""
         @_builtins.property
         def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-            """At most 64; keys of 1 to 63, values of at most 255 characters."""
+            """At most 64; keys of 1 to 63 letters, digits, `.`, `_`, `-` and `/`, values of at most 256 characters."""
 
         def __init__(
             self,

@@ -217,9 +217,15 @@ class Run(_message.Message):
 
     @_builtins.property
     def error(self) -> _status_pb2.Status:
-        """Why it did not succeed. Set in FAILED, TIMED_OUT and CANCELLED. The ErrorInfo's reason is one of
-        PROVIDER_EXCEPTION, EXIT_CODE, PROVIDER_STOPPED, TIMEOUT_QUEUE, TIMEOUT_ATTEMPT, TIMEOUT_RUN, TIMEOUT_HEARTBEAT,
-        OWNER_LOST, POISON, CHECKPOINT_INCOMPATIBLE or CANCELLED, or the provider's own.
+        """Why it did not succeed: set in FAILED and TIMED_OUT, and in CANCELLED where code was stopped. Its ErrorInfo's
+        reason is the provider's own or one of
+        - PROVIDER_EXCEPTION, EXIT_CODE, PROCESS_DIED: it raised, a command's exit code is not 0, or its process died.
+        - PROVIDER_STOPPED, EXECUTOR_FAILED: its code stopped unasked, or could not be started.
+        - RESULT_TOO_LARGE, CHECKPOINT_INCOMPATIBLE: its result is beyond the limit, or it cannot read its checkpoint.
+        - TIMEOUT_QUEUE, TIMEOUT_ATTEMPT, TIMEOUT_HEARTBEAT, TIMEOUT_RUN: that timeout passed.
+        - OWNER_LOST: its server was lost, and the recovery policy is FAIL. POISON: five servers were lost with it.
+        - CIRCUIT_OPEN: its queue's breaker was open, and fails runs at once.
+        - CANCELLED: its end was asked for.
         """
 
     @_builtins.property

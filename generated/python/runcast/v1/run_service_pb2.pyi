@@ -115,12 +115,12 @@ class StartRunRequest(_message.Message):
     WAIT_FIELD_NUMBER: _builtins.int
     VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """Makes the call safe to repeat: the same id and request again answer with what the first one did. 1 to 63
+    """Makes the call safe to repeat: the same id and request again answer with what the first one did. 1 to 128
     characters, such as a UUID, of your own; remembered for 24 hours at least, also beyond a deletion. Empty: each call
     counts for itself.
     """
     run_id: _builtins.str
-    """The id that the run is to have: 1 to 63 letters, digits, `.`, `_` and `-`, beginning with a letter or digit.
+    """The id that the run is to have: 1 to 128 letters, digits, `.`, `_` and `-`, beginning with a letter or digit.
     Default: the server makes one.
     """
     conflict_policy: Global___StartRunRequest.ConflictPolicy.ValueType
@@ -157,8 +157,8 @@ class StartRunRequest(_message.Message):
 
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Words to find the run by; they win over the task's. At most 64 with the task's; keys of 1 to 63, values of at most
-        255 characters.
+        """Words to find the run by; they win over the task's. At most 64, with the task's; keys of 1 to 63 letters, digits,
+        `.`, `_`, `-` and `/`, values of at most 256 characters.
         """
 
     @_builtins.property
@@ -870,7 +870,7 @@ class RetryRunRequest(_message.Message):
     run_id: _builtins.str
     """The id of the final run. Required."""
     request_id: _builtins.str
-    """Makes the call safe to repeat: the same id and request again answer with what the first one did. 1 to 63
+    """Makes the call safe to repeat: the same id and request again answer with what the first one did. 1 to 128
     characters, such as a UUID, of your own; remembered for 24 hours at least, also beyond a deletion. Empty: each call
     counts for itself.
     """
@@ -969,7 +969,7 @@ class Ownership(_message.Message):
     policy: Global___Ownership.DisconnectPolicy.ValueType
     """What happens to the run. Default: DETACH."""
     attachment_id: _builtins.str
-    """Who is attached: 1 to 63 characters, chosen by the client and sent again when it comes back. Default: the server
+    """Who is attached: 1 to 128 characters, chosen by the client and sent again when it comes back. Default: the server
     makes one, which AttachRun answers in `opened`.
     """
     @_builtins.property
@@ -1332,7 +1332,7 @@ class AttachRunRequest(_message.Message):
         PAUSE_FIELD_NUMBER: _builtins.int
         RESUME_FIELD_NUMBER: _builtins.int
         command_id: _builtins.str
-        """Names the command in its result: 1 to 63 characters, chosen by the client."""
+        """Names the command in its result: 1 to 128 characters, chosen by the client."""
         @_builtins.property
         def cancel(self) -> Global___CancelRunRequest:
             """As CancelRun."""

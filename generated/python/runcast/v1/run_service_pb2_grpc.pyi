@@ -15,10 +15,20 @@ class RunServiceStub:
     """Starting, following and steering runs. A run lives apart from the calls about it: a call's deadline or cancellation
     never touches the run, unless its owner asked for that with Ownership. What a call answers was stored before.
 
-    Every call may fail with INVALID_ARGUMENT (INVALID_ARGUMENT), UNAUTHENTICATED (UNAUTHENTICATED), PERMISSION_DENIED
-    (PERMISSION_DENIED), RESOURCE_EXHAUSTED (LIMIT_REACHED), UNAVAILABLE (DRAINING, STORAGE_UNAVAILABLE), DATA_LOSS
-    (CHECKSUM_MISMATCH), UNIMPLEMENTED (FEATURE_OFF: not switched on here, see GetServerInfo) and INTERNAL (INTERNAL).
-    Every status carries an ErrorInfo of domain `runcast.v1`, whose reason each RPC lists behind the status.
+    Beyond what its comment lists, a call may fail with
+    - INVALID_ARGUMENT, INVALID_ARGUMENT: a field is wrong; BadRequest names each.
+    - UNAUTHENTICATED, UNAUTHENTICATED: there are no credentials, or they are not valid.
+    - PERMISSION_DENIED, PERMISSION_DENIED: the credentials do not allow this call.
+    - RESOURCE_EXHAUSTED, LIMIT_REACHED: too many calls; QuotaFailure says of what, RetryInfo when to come back.
+    - UNAVAILABLE, DRAINING or STORAGE_UNAVAILABLE: the server shuts down, or its store is away; RetryInfo says when to
+      come back.
+    - UNIMPLEMENTED, FEATURE_OFF: it is not switched on here; GetServerInfo lists what is.
+    - DATA_LOSS, CHECKSUM_MISMATCH: what is stored is damaged.
+    - INTERNAL, INTERNAL: a bug; the server's log has it.
+
+    Errors are listed as status, reason: when. Each status carries an ErrorInfo of domain `runcast.v1` with that reason,
+    which is what a program should look at; NOT_FOUND and ALREADY_EXISTS also carry ResourceInfo, FAILED_PRECONDITION
+    carries PreconditionFailure.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -27,8 +37,8 @@ class RunServiceStub:
     With a request id it is safe to repeat: the same request again answers with the same run.
 
     Errors:
-    - INVALID_ARGUMENT, INVALID_ARGUMENT: a field is wrong; BadRequest names each.
-    - INVALID_ARGUMENT, INVALID_PARAMETERS: the parameters do not fit the provider's schema; BadRequest names each.
+    - INVALID_ARGUMENT, INVALID_ARGUMENT: a field is wrong, or a parameter does not fit the provider's schema;
+      BadRequest names each, as in `input.path`.
     - NOT_FOUND, PROVIDER_NOT_FOUND, TASK_NOT_FOUND or RUN_NOT_FOUND: no such provider, task or parent, or it is not
       yours.
     - ALREADY_EXISTS, REQUEST_ID_REUSED: the request id was used for another request.
@@ -90,7 +100,7 @@ class RunServiceStub:
 
     Errors:
     - NOT_FOUND, RUN_NOT_FOUND: no run of that id, or it is not yours.
-    - INVALID_ARGUMENT, INVALID_ARGUMENT: the filter is wrong, or a page token is not one of this list.
+    - INVALID_ARGUMENT, INVALID_ARGUMENT: a page token is not one of this list.
     """
     CancelRun: _aio.UnaryUnaryMultiCallable[_run_service_pb2.CancelRunRequest, _run_service_pb2.CancelRunResponse]
     """Asks for a run's end and answers at once; watch or wait to see it come. Safe to repeat: a later request can only
@@ -124,7 +134,7 @@ class RunServiceStub:
     Errors:
     - NOT_FOUND, RUN_NOT_FOUND: no run of that id, or it is not yours.
     - NOT_FOUND, PROVIDER_NOT_FOUND: its provider is not registered any more.
-    - INVALID_ARGUMENT, INVALID_PARAMETERS: the parameters do not fit the provider's schema, which may have changed.
+    - INVALID_ARGUMENT, INVALID_ARGUMENT: the parameters do not fit the provider's schema, which may have changed.
     - FAILED_PRECONDITION, RUN_STATE: it is not final.
     - FAILED_PRECONDITION, NO_CHECKPOINT: `from_checkpoint`, and it has none.
     - FAILED_PRECONDITION, NO_FAILED_TARGETS: `failed_targets_only`, and none failed or more than are kept.
@@ -137,8 +147,8 @@ class RunServiceStub:
     joins the run that it started. The run goes on when the stream ends, unless `ownership` says otherwise.
 
     Errors:
-    - INVALID_ARGUMENT, INVALID_ARGUMENT: a field is wrong; BadRequest names each.
-    - INVALID_ARGUMENT, INVALID_PARAMETERS: the parameters do not fit the provider's schema; BadRequest names each.
+    - INVALID_ARGUMENT, INVALID_ARGUMENT: a field is wrong, or a parameter does not fit the provider's schema;
+      BadRequest names each, as in `input.path`.
     - NOT_FOUND, PROVIDER_NOT_FOUND, TASK_NOT_FOUND or RUN_NOT_FOUND: no such provider, task or parent, or it is not
       yours.
     - ALREADY_EXISTS, REQUEST_ID_REUSED: the request id was used for another request.
@@ -182,7 +192,6 @@ class RunServiceStub:
       nor a run.
     - NOT_FOUND, RUN_NOT_FOUND: no run of that id, or it is not yours.
     - OUT_OF_RANGE, SEQUENCE_AHEAD: `after_sequence` is beyond the newest event.
-    - FAILED_PRECONDITION, RUN_OWNED: the run has an owner already, under another attachment id.
     - RESOURCE_EXHAUSTED, LIMIT_REACHED: too many streams are open; RetryInfo says when to come back.
     - With `open.start`, also those of StartRun.
     """
@@ -191,10 +200,20 @@ class RunServiceServicer:
     """Starting, following and steering runs. A run lives apart from the calls about it: a call's deadline or cancellation
     never touches the run, unless its owner asked for that with Ownership. What a call answers was stored before.
 
-    Every call may fail with INVALID_ARGUMENT (INVALID_ARGUMENT), UNAUTHENTICATED (UNAUTHENTICATED), PERMISSION_DENIED
-    (PERMISSION_DENIED), RESOURCE_EXHAUSTED (LIMIT_REACHED), UNAVAILABLE (DRAINING, STORAGE_UNAVAILABLE), DATA_LOSS
-    (CHECKSUM_MISMATCH), UNIMPLEMENTED (FEATURE_OFF: not switched on here, see GetServerInfo) and INTERNAL (INTERNAL).
-    Every status carries an ErrorInfo of domain `runcast.v1`, whose reason each RPC lists behind the status.
+    Beyond what its comment lists, a call may fail with
+    - INVALID_ARGUMENT, INVALID_ARGUMENT: a field is wrong; BadRequest names each.
+    - UNAUTHENTICATED, UNAUTHENTICATED: there are no credentials, or they are not valid.
+    - PERMISSION_DENIED, PERMISSION_DENIED: the credentials do not allow this call.
+    - RESOURCE_EXHAUSTED, LIMIT_REACHED: too many calls; QuotaFailure says of what, RetryInfo when to come back.
+    - UNAVAILABLE, DRAINING or STORAGE_UNAVAILABLE: the server shuts down, or its store is away; RetryInfo says when to
+      come back.
+    - UNIMPLEMENTED, FEATURE_OFF: it is not switched on here; GetServerInfo lists what is.
+    - DATA_LOSS, CHECKSUM_MISMATCH: what is stored is damaged.
+    - INTERNAL, INTERNAL: a bug; the server's log has it.
+
+    Errors are listed as status, reason: when. Each status carries an ErrorInfo of domain `runcast.v1` with that reason,
+    which is what a program should look at; NOT_FOUND and ALREADY_EXISTS also carry ResourceInfo, FAILED_PRECONDITION
+    carries PreconditionFailure.
     """
 
     def StartRun(
@@ -206,8 +225,8 @@ class RunServiceServicer:
         With a request id it is safe to repeat: the same request again answers with the same run.
 
         Errors:
-        - INVALID_ARGUMENT, INVALID_ARGUMENT: a field is wrong; BadRequest names each.
-        - INVALID_ARGUMENT, INVALID_PARAMETERS: the parameters do not fit the provider's schema; BadRequest names each.
+        - INVALID_ARGUMENT, INVALID_ARGUMENT: a field is wrong, or a parameter does not fit the provider's schema;
+          BadRequest names each, as in `input.path`.
         - NOT_FOUND, PROVIDER_NOT_FOUND, TASK_NOT_FOUND or RUN_NOT_FOUND: no such provider, task or parent, or it is not
           yours.
         - ALREADY_EXISTS, REQUEST_ID_REUSED: the request id was used for another request.
@@ -304,7 +323,7 @@ class RunServiceServicer:
 
         Errors:
         - NOT_FOUND, RUN_NOT_FOUND: no run of that id, or it is not yours.
-        - INVALID_ARGUMENT, INVALID_ARGUMENT: the filter is wrong, or a page token is not one of this list.
+        - INVALID_ARGUMENT, INVALID_ARGUMENT: a page token is not one of this list.
         """
 
     def CancelRun(
@@ -358,7 +377,7 @@ class RunServiceServicer:
         Errors:
         - NOT_FOUND, RUN_NOT_FOUND: no run of that id, or it is not yours.
         - NOT_FOUND, PROVIDER_NOT_FOUND: its provider is not registered any more.
-        - INVALID_ARGUMENT, INVALID_PARAMETERS: the parameters do not fit the provider's schema, which may have changed.
+        - INVALID_ARGUMENT, INVALID_ARGUMENT: the parameters do not fit the provider's schema, which may have changed.
         - FAILED_PRECONDITION, RUN_STATE: it is not final.
         - FAILED_PRECONDITION, NO_CHECKPOINT: `from_checkpoint`, and it has none.
         - FAILED_PRECONDITION, NO_FAILED_TARGETS: `failed_targets_only`, and none failed or more than are kept.
@@ -376,8 +395,8 @@ class RunServiceServicer:
         joins the run that it started. The run goes on when the stream ends, unless `ownership` says otherwise.
 
         Errors:
-        - INVALID_ARGUMENT, INVALID_ARGUMENT: a field is wrong; BadRequest names each.
-        - INVALID_ARGUMENT, INVALID_PARAMETERS: the parameters do not fit the provider's schema; BadRequest names each.
+        - INVALID_ARGUMENT, INVALID_ARGUMENT: a field is wrong, or a parameter does not fit the provider's schema;
+          BadRequest names each, as in `input.path`.
         - NOT_FOUND, PROVIDER_NOT_FOUND, TASK_NOT_FOUND or RUN_NOT_FOUND: no such provider, task or parent, or it is not
           yours.
         - ALREADY_EXISTS, REQUEST_ID_REUSED: the request id was used for another request.
@@ -436,7 +455,6 @@ class RunServiceServicer:
           nor a run.
         - NOT_FOUND, RUN_NOT_FOUND: no run of that id, or it is not yours.
         - OUT_OF_RANGE, SEQUENCE_AHEAD: `after_sequence` is beyond the newest event.
-        - FAILED_PRECONDITION, RUN_OWNED: the run has an owner already, under another attachment id.
         - RESOURCE_EXHAUSTED, LIMIT_REACHED: too many streams are open; RetryInfo says when to come back.
         - With `open.start`, also those of StartRun.
         """

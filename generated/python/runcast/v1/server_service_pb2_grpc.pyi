@@ -14,10 +14,20 @@ GRPC_VERSION: str
 class ServerServiceStub:
     """What this server is and can do.
 
-    Every call may fail with INVALID_ARGUMENT (INVALID_ARGUMENT), UNAUTHENTICATED (UNAUTHENTICATED), PERMISSION_DENIED
-    (PERMISSION_DENIED), RESOURCE_EXHAUSTED (LIMIT_REACHED), UNAVAILABLE (DRAINING, STORAGE_UNAVAILABLE), DATA_LOSS
-    (CHECKSUM_MISMATCH), UNIMPLEMENTED (FEATURE_OFF: not switched on here, see GetServerInfo) and INTERNAL (INTERNAL).
-    Every status carries an ErrorInfo of domain `runcast.v1`, whose reason each RPC lists behind the status.
+    Beyond what its comment lists, a call may fail with
+    - INVALID_ARGUMENT, INVALID_ARGUMENT: a field is wrong; BadRequest names each.
+    - UNAUTHENTICATED, UNAUTHENTICATED: there are no credentials, or they are not valid.
+    - PERMISSION_DENIED, PERMISSION_DENIED: the credentials do not allow this call.
+    - RESOURCE_EXHAUSTED, LIMIT_REACHED: too many calls; QuotaFailure says of what, RetryInfo when to come back.
+    - UNAVAILABLE, DRAINING or STORAGE_UNAVAILABLE: the server shuts down, or its store is away; RetryInfo says when to
+      come back.
+    - UNIMPLEMENTED, FEATURE_OFF: it is not switched on here; GetServerInfo lists what is.
+    - DATA_LOSS, CHECKSUM_MISMATCH: what is stored is damaged.
+    - INTERNAL, INTERNAL: a bug; the server's log has it.
+
+    Errors are listed as status, reason: when. Each status carries an ErrorInfo of domain `runcast.v1` with that reason,
+    which is what a program should look at; NOT_FOUND and ALREADY_EXISTS also carry ResourceInfo, FAILED_PRECONDITION
+    carries PreconditionFailure.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -31,10 +41,20 @@ class ServerServiceStub:
 class ServerServiceServicer:
     """What this server is and can do.
 
-    Every call may fail with INVALID_ARGUMENT (INVALID_ARGUMENT), UNAUTHENTICATED (UNAUTHENTICATED), PERMISSION_DENIED
-    (PERMISSION_DENIED), RESOURCE_EXHAUSTED (LIMIT_REACHED), UNAVAILABLE (DRAINING, STORAGE_UNAVAILABLE), DATA_LOSS
-    (CHECKSUM_MISMATCH), UNIMPLEMENTED (FEATURE_OFF: not switched on here, see GetServerInfo) and INTERNAL (INTERNAL).
-    Every status carries an ErrorInfo of domain `runcast.v1`, whose reason each RPC lists behind the status.
+    Beyond what its comment lists, a call may fail with
+    - INVALID_ARGUMENT, INVALID_ARGUMENT: a field is wrong; BadRequest names each.
+    - UNAUTHENTICATED, UNAUTHENTICATED: there are no credentials, or they are not valid.
+    - PERMISSION_DENIED, PERMISSION_DENIED: the credentials do not allow this call.
+    - RESOURCE_EXHAUSTED, LIMIT_REACHED: too many calls; QuotaFailure says of what, RetryInfo when to come back.
+    - UNAVAILABLE, DRAINING or STORAGE_UNAVAILABLE: the server shuts down, or its store is away; RetryInfo says when to
+      come back.
+    - UNIMPLEMENTED, FEATURE_OFF: it is not switched on here; GetServerInfo lists what is.
+    - DATA_LOSS, CHECKSUM_MISMATCH: what is stored is damaged.
+    - INTERNAL, INTERNAL: a bug; the server's log has it.
+
+    Errors are listed as status, reason: when. Each status carries an ErrorInfo of domain `runcast.v1` with that reason,
+    which is what a program should look at; NOT_FOUND and ALREADY_EXISTS also carry ResourceInfo, FAILED_PRECONDITION
+    carries PreconditionFailure.
     """
 
     def GetServerInfo(

@@ -94,8 +94,8 @@ class Task(_message.Message):
 
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Carried over to its runs, where a start request's labels win. At most 64; keys of 1 to 63, values of at most 255
-        characters.
+        """Carried over to its runs, where a start request's labels win. At most 64; keys of 1 to 63 letters, digits, `.`,
+        `_`, `-` and `/`, values of at most 256 characters.
         """
 
     @_builtins.property

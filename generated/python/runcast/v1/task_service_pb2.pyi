@@ -29,7 +29,7 @@ class CreateTaskRequest(_message.Message):
     TASK_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """Makes the call safe to repeat: the same id and request again answer with what the first one did. 1 to 63
+    """Makes the call safe to repeat: the same id and request again answer with what the first one did. 1 to 128
     characters, such as a UUID, of your own; remembered for 24 hours at least, also beyond a deletion. Empty: each call
     counts for itself.
     """
