@@ -36,7 +36,7 @@ class Queue(_message.Message):
     class _AtLimitEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Queue._AtLimit.ValueType], _builtins.type):
         DESCRIPTOR: _descriptor.EnumDescriptor
         AT_LIMIT_UNSPECIFIED: Queue._AtLimit.ValueType  # 0
-        """WAIT."""
+        """Not set: counts as WAIT."""
         AT_LIMIT_WAIT: Queue._AtLimit.ValueType  # 1
         """The run is accepted and waits. The default."""
         AT_LIMIT_REFUSE: Queue._AtLimit.ValueType  # 2
@@ -46,7 +46,7 @@ class Queue(_message.Message):
         """What happens to a start when all the queue's slots are taken."""
 
     AT_LIMIT_UNSPECIFIED: Queue.AtLimit.ValueType  # 0
-    """WAIT."""
+    """Not set: counts as WAIT."""
     AT_LIMIT_WAIT: Queue.AtLimit.ValueType  # 1
     """The run is accepted and waits. The default."""
     AT_LIMIT_REFUSE: Queue.AtLimit.ValueType  # 2
@@ -169,7 +169,7 @@ class Breaker(_message.Message):
     class _OnOpenEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Breaker._OnOpen.ValueType], _builtins.type):
         DESCRIPTOR: _descriptor.EnumDescriptor
         ON_OPEN_UNSPECIFIED: Breaker._OnOpen.ValueType  # 0
-        """WAIT."""
+        """Not set: counts as WAIT."""
         ON_OPEN_WAIT: Breaker._OnOpen.ValueType  # 1
         """They wait until it closes. The default."""
         ON_OPEN_FAIL: Breaker._OnOpen.ValueType  # 2
@@ -179,7 +179,7 @@ class Breaker(_message.Message):
         """What happens to runs whose circuit is open."""
 
     ON_OPEN_UNSPECIFIED: Breaker.OnOpen.ValueType  # 0
-    """WAIT."""
+    """Not set: counts as WAIT."""
     ON_OPEN_WAIT: Breaker.OnOpen.ValueType  # 1
     """They wait until it closes. The default."""
     ON_OPEN_FAIL: Breaker.OnOpen.ValueType  # 2

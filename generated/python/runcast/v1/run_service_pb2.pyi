@@ -41,7 +41,7 @@ class StartRunRequest(_message.Message):
     class _ConflictPolicyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[StartRunRequest._ConflictPolicy.ValueType], _builtins.type):
         DESCRIPTOR: _descriptor.EnumDescriptor
         CONFLICT_POLICY_UNSPECIFIED: StartRunRequest._ConflictPolicy.ValueType  # 0
-        """FAIL."""
+        """Not set: counts as FAIL."""
         CONFLICT_POLICY_FAIL: StartRunRequest._ConflictPolicy.ValueType  # 1
         """The start is refused: ALREADY_EXISTS, RUN_ID_TAKEN. The default."""
         CONFLICT_POLICY_USE_EXISTING: StartRunRequest._ConflictPolicy.ValueType  # 2
@@ -51,7 +51,7 @@ class StartRunRequest(_message.Message):
         """What happens where `run_id` is taken."""
 
     CONFLICT_POLICY_UNSPECIFIED: StartRunRequest.ConflictPolicy.ValueType  # 0
-    """FAIL."""
+    """Not set: counts as FAIL."""
     CONFLICT_POLICY_FAIL: StartRunRequest.ConflictPolicy.ValueType  # 1
     """The start is refused: ALREADY_EXISTS, RUN_ID_TAKEN. The default."""
     CONFLICT_POLICY_USE_EXISTING: StartRunRequest.ConflictPolicy.ValueType  # 2
@@ -64,7 +64,7 @@ class StartRunRequest(_message.Message):
     class _ParentClosePolicyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[StartRunRequest._ParentClosePolicy.ValueType], _builtins.type):
         DESCRIPTOR: _descriptor.EnumDescriptor
         PARENT_CLOSE_POLICY_UNSPECIFIED: StartRunRequest._ParentClosePolicy.ValueType  # 0
-        """CANCEL."""
+        """Not set: counts as CANCEL."""
         PARENT_CLOSE_POLICY_CANCEL: StartRunRequest._ParentClosePolicy.ValueType  # 1
         """It is cancelled too. The default."""
         PARENT_CLOSE_POLICY_SURVIVE: StartRunRequest._ParentClosePolicy.ValueType  # 2
@@ -74,7 +74,7 @@ class StartRunRequest(_message.Message):
         """What happens to this run where its parent is cancelled or times out."""
 
     PARENT_CLOSE_POLICY_UNSPECIFIED: StartRunRequest.ParentClosePolicy.ValueType  # 0
-    """CANCEL."""
+    """Not set: counts as CANCEL."""
     PARENT_CLOSE_POLICY_CANCEL: StartRunRequest.ParentClosePolicy.ValueType  # 1
     """It is cancelled too. The default."""
     PARENT_CLOSE_POLICY_SURVIVE: StartRunRequest.ParentClosePolicy.ValueType  # 2
@@ -360,7 +360,7 @@ class ListRunsRequest(_message.Message):
     class _OrderByEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[ListRunsRequest._OrderBy.ValueType], _builtins.type):
         DESCRIPTOR: _descriptor.EnumDescriptor
         ORDER_BY_UNSPECIFIED: ListRunsRequest._OrderBy.ValueType  # 0
-        """CREATE_TIME_DESC."""
+        """Not set: counts as CREATE_TIME_DESC."""
         ORDER_BY_CREATE_TIME_DESC: ListRunsRequest._OrderBy.ValueType  # 1
         """Newest first. The default."""
         ORDER_BY_CREATE_TIME_ASC: ListRunsRequest._OrderBy.ValueType  # 2
@@ -370,7 +370,7 @@ class ListRunsRequest(_message.Message):
         """How a list is ordered."""
 
     ORDER_BY_UNSPECIFIED: ListRunsRequest.OrderBy.ValueType  # 0
-    """CREATE_TIME_DESC."""
+    """Not set: counts as CREATE_TIME_DESC."""
     ORDER_BY_CREATE_TIME_DESC: ListRunsRequest.OrderBy.ValueType  # 1
     """Newest first. The default."""
     ORDER_BY_CREATE_TIME_ASC: ListRunsRequest.OrderBy.ValueType  # 2
@@ -686,7 +686,7 @@ class CancelRunRequest(_message.Message):
     class _ModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[CancelRunRequest._Mode.ValueType], _builtins.type):
         DESCRIPTOR: _descriptor.EnumDescriptor
         MODE_UNSPECIFIED: CancelRunRequest._Mode.ValueType  # 0
-        """GRACEFUL."""
+        """Not set: counts as GRACEFUL."""
         MODE_GRACEFUL: CancelRunRequest._Mode.ValueType  # 1
         """The code is asked to stop, and killed after the grace. The default."""
         MODE_IMMEDIATE: CancelRunRequest._Mode.ValueType  # 2
@@ -696,7 +696,7 @@ class CancelRunRequest(_message.Message):
         """How urgent it is."""
 
     MODE_UNSPECIFIED: CancelRunRequest.Mode.ValueType  # 0
-    """GRACEFUL."""
+    """Not set: counts as GRACEFUL."""
     MODE_GRACEFUL: CancelRunRequest.Mode.ValueType  # 1
     """The code is asked to stop, and killed after the grace. The default."""
     MODE_IMMEDIATE: CancelRunRequest.Mode.ValueType  # 2
@@ -943,7 +943,7 @@ class Ownership(_message.Message):
     class _DisconnectPolicyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Ownership._DisconnectPolicy.ValueType], _builtins.type):
         DESCRIPTOR: _descriptor.EnumDescriptor
         DISCONNECT_POLICY_UNSPECIFIED: Ownership._DisconnectPolicy.ValueType  # 0
-        """DETACH."""
+        """Not set: counts as DETACH."""
         DISCONNECT_POLICY_DETACH: Ownership._DisconnectPolicy.ValueType  # 1
         """Nothing: it goes on. The default."""
         DISCONNECT_POLICY_CANCEL: Ownership._DisconnectPolicy.ValueType  # 2
@@ -955,7 +955,7 @@ class Ownership(_message.Message):
         """What happens to the run."""
 
     DISCONNECT_POLICY_UNSPECIFIED: Ownership.DisconnectPolicy.ValueType  # 0
-    """DETACH."""
+    """Not set: counts as DETACH."""
     DISCONNECT_POLICY_DETACH: Ownership.DisconnectPolicy.ValueType  # 1
     """Nothing: it goes on. The default."""
     DISCONNECT_POLICY_CANCEL: Ownership.DisconnectPolicy.ValueType  # 2

@@ -58,7 +58,7 @@ class Schedule(_message.Message):
     class _OverlapPolicyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Schedule._OverlapPolicy.ValueType], _builtins.type):
         DESCRIPTOR: _descriptor.EnumDescriptor
         OVERLAP_POLICY_UNSPECIFIED: Schedule._OverlapPolicy.ValueType  # 0
-        """SKIP."""
+        """Not set: counts as SKIP."""
         OVERLAP_POLICY_SKIP: Schedule._OverlapPolicy.ValueType  # 1
         """This time is left out. The default."""
         OVERLAP_POLICY_BUFFER_ONE: Schedule._OverlapPolicy.ValueType  # 2
@@ -72,7 +72,7 @@ class Schedule(_message.Message):
         """What happens where a run of this schedule is not final yet when the next time comes."""
 
     OVERLAP_POLICY_UNSPECIFIED: Schedule.OverlapPolicy.ValueType  # 0
-    """SKIP."""
+    """Not set: counts as SKIP."""
     OVERLAP_POLICY_SKIP: Schedule.OverlapPolicy.ValueType  # 1
     """This time is left out. The default."""
     OVERLAP_POLICY_BUFFER_ONE: Schedule.OverlapPolicy.ValueType  # 2
@@ -89,7 +89,7 @@ class Schedule(_message.Message):
     class _MissedPolicyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Schedule._MissedPolicy.ValueType], _builtins.type):
         DESCRIPTOR: _descriptor.EnumDescriptor
         MISSED_POLICY_UNSPECIFIED: Schedule._MissedPolicy.ValueType  # 0
-        """RUN_LATEST."""
+        """Not set: counts as RUN_LATEST."""
         MISSED_POLICY_SKIP: Schedule._MissedPolicy.ValueType  # 1
         """All are left out."""
         MISSED_POLICY_RUN_LATEST: Schedule._MissedPolicy.ValueType  # 2
@@ -103,7 +103,7 @@ class Schedule(_message.Message):
         """
 
     MISSED_POLICY_UNSPECIFIED: Schedule.MissedPolicy.ValueType  # 0
-    """RUN_LATEST."""
+    """Not set: counts as RUN_LATEST."""
     MISSED_POLICY_SKIP: Schedule.MissedPolicy.ValueType  # 1
     """All are left out."""
     MISSED_POLICY_RUN_LATEST: Schedule.MissedPolicy.ValueType  # 2
