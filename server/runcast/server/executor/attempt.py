@@ -1,0 +1,158 @@
+"""What the attempts of all executors have in common: they end once, and give their slot back before they say so."""
+
+import asyncio
+import logging
+from abc import abstractmethod
+
+from runcast.server.executor.abc import Executor, Running
+from runcast.server.model.call import Abandoned, Call, End, Raised, Sink, Stopped
+from runcast.server.model.errors import RuncastError
+from runcast.server.model.event import Report
+from runcast.server.model.run import Error, StopCause
+
+ABORTED, INTERNAL = 10, 13
+_log = logging.getLogger(__name__)
+
+
+class LocalExecutor(Executor):
+    """An executor that knows its attempts: `running` holds each until its code has really ended."""
+
+    def __init__(self, slots: int) -> None:
+        self.slots = slots
+        self.running: set[LocalAttempt] = set()
+        self.closed = False
+
+    def start(self, call: Call, sink: Sink) -> Running:
+        """Begin the attempt; in an executor that is closed it ends as one that was killed by the closing."""
+        attempt = self.attempt(call, sink)
+        self.running.add(attempt)
+        if self.closed:
+            asyncio.get_running_loop().call_soon(attempt.finish, Stopped(killed=True))
+        else:
+            attempt.begin()
+        return attempt
+
+    @abstractmethod
+    def attempt(self, call: Call, sink: Sink) -> "LocalAttempt":
+        """A new attempt, not begun."""
+
+    async def close(self) -> None:
+        """Kill what runs and wait until every sink has heard of its end."""
+        self.closed = True
+        attempts = list(self.running)
+        for attempt in attempts:
+            attempt.kill()
+        for attempt in attempts:
+            await attempt.over()
+
+
+class LocalAttempt(Running):
+    """One attempt; `patience` is how long killed code may take to end before it is given up for abandoned."""
+
+    patience = 0.1
+
+    def __init__(self, executor: LocalExecutor, call: Call, sink: Sink) -> None:
+        self.call = call
+        self.sink = sink
+        self.asked = False
+        self.killed = False
+        self._executor = executor
+        self._ended = False
+        self._over: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    @abstractmethod
+    def begin(self) -> None:
+        """Set the code going; whatever goes wrong is told by `finish`, later."""
+
+    @abstractmethod
+    def ask(self, grace: float) -> None:
+        """Let the code know that it is to end; called again when it is asked more urgently."""
+
+    @abstractmethod
+    def end_now(self) -> None:
+        """Do what can be done to end the code at once."""
+
+    def stop(self, cause: StopCause, grace: float) -> None:
+        """Ask, unless the attempt has ended; all causes are asked for in the same way."""
+        if not self._ended and not self.killed:
+            self.asked = True
+            self.ask(grace)
+
+    def kill(self) -> None:
+        """End the code; what has not ended after `patience` is abandoned."""
+        if not self._ended and not self.killed:
+            self.killed = True
+            self.end_now()
+            self._timer = asyncio.get_running_loop().call_later(self.patience, self.abandon)
+
+    def abandon(self) -> None:
+        """Cut the code off from its run; its slot stays taken until it returns."""
+        self._tell(Abandoned())
+
+    def finish(self, end: End) -> None:
+        """The code has really ended."""
+        if self not in self._executor.running:
+            return
+        self._executor.running.discard(self)
+        if isinstance(end, Stopped) and not (self.asked or self.killed):
+            end = stopped_unasked()
+        try:
+            self._executor.release()
+        finally:
+            self._tell(end)
+
+    async def report(self, report: Report) -> RuncastError | None:
+        """Hand a report to the sink and return when it can take more; the error where it refuses."""
+        try:
+            self.sink.report(report)
+            await self.sink.drain()
+        except RuncastError as error:
+            return error
+        except Exception as error:  # noqa: BLE001 - a sink that fails must not take the executor with it
+            return _failed(error)
+        return None
+
+    async def commit(self, report: Report | None) -> RuncastError | None:
+        """Hand a report to the sink and return once it is durable, or once there is room where it is None."""
+        try:
+            await (self.sink.drain() if report is None else self.sink.commit(report))
+        except RuncastError as error:
+            return error
+        except Exception as error:  # noqa: BLE001 - see above
+            return _failed(error)
+        return None
+
+    async def over(self) -> None:
+        """Return once the sink has heard of the end."""
+        if not self._ended:
+            self._over = self._over or asyncio.get_running_loop().create_future()
+            await self._over
+
+    def _tell(self, end: End) -> None:
+        if self._ended:
+            return
+        self._ended = True
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._over is not None:
+            self._over.set_result(None)
+        self.sink.ended(end)
+
+
+def stopped_unasked() -> Raised:
+    """The code ended as if it had been asked to."""
+    return Raised(
+        Error(ABORTED, "PROVIDER_STOPPED", "the provider's code stopped although nobody asked it to")
+    )
+
+
+def broken(error: BaseException | None) -> Raised:
+    """The executor itself, or what it runs providers by, failed; the run must not hang for that."""
+    _log.error("an attempt could not be run", exc_info=error)
+    return Raised(Error(INTERNAL, "EXECUTOR_FAILED", f"{type(error).__name__}: {error}"))
+
+
+def _failed(error: Exception) -> RuncastError:
+    _log.error("the sink of an attempt failed", exc_info=error)
+    return RuncastError(f"{type(error).__name__}: {error}")
