@@ -74,7 +74,7 @@ class Forkserver:
         """End the forkserver, and with it whatever it has forked; idempotent."""
         self._disconnect("the forkserver was closed")
         for process in self._processes:
-            await asyncio.to_thread(_wait, process)
+            await _wait(process)
         self._processes.clear()
 
     def _start(self) -> None:
@@ -145,9 +145,9 @@ class Forkserver:
             self._bury(number, wire.Gone(number, 0, why))
 
 
-def _wait(process: subprocess.Popen[bytes]) -> None:
-    try:
-        process.wait(_ENDING)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+async def _wait(process: subprocess.Popen[bytes]) -> None:
+    deadline = asyncio.get_running_loop().time() + _ENDING
+    while process.poll() is None:
+        if asyncio.get_running_loop().time() > deadline:
+            process.kill()
+        await asyncio.sleep(0.002)
