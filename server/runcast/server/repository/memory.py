@@ -1,0 +1,223 @@
+"""The repository that lives in this process only: for tests, trials, and runs that need not outlive the server."""
+
+import itertools
+import time
+from bisect import bisect_left, bisect_right, insort
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from msgspec import structs
+
+from runcast.server.model.change import Change, Durability, Group, Known, Part, Request, Result, Saved, Stale
+from runcast.server.model.errors import NotFound, Unavailable
+from runcast.server.model.event import Event
+from runcast.server.model.run import Attempt, Checkpoint, Outcome, Page, Run, RunFilter, State
+from runcast.server.repository.abc import Repository
+from runcast.server.repository.selection import require_served, selects
+
+
+def monotonic() -> int:
+    """Microseconds of a clock that nobody sets."""
+    return time.monotonic_ns() // 1000
+
+
+class _Order:
+    """Tuples kept sorted: an index."""
+
+    def __init__(self) -> None:
+        self.entries: list[tuple[Any, ...]] = []
+
+    def put(self, entry: tuple[Any, ...] | None) -> None:
+        if entry is not None:
+            insort(self.entries, entry)
+
+    def drop(self, entry: tuple[Any, ...] | None) -> None:
+        if entry is not None:
+            del self.entries[bisect_left(self.entries, entry)]
+
+
+class _Indexes:
+    """Where the due runs are found without looking at the others; entries end with the run's key, then its id."""
+
+    def __init__(self) -> None:
+        self.owned = _Order()
+        self.waking = _Order()
+        self.queued: defaultdict[str, _Order] = defaultdict(_Order)
+
+    def put(self, key: int, run: Run) -> None:
+        self.owned.put(_owned(key, run))
+        self.waking.put(_waking(key, run))
+        self.queued[run.definition.provider].put(_queued(key, run))
+
+    def drop(self, key: int, run: Run) -> None:
+        self.owned.drop(_owned(key, run))
+        self.waking.drop(_waking(key, run))
+        self.queued[run.definition.provider].drop(_queued(key, run))
+
+
+def _owned(key: int, run: Run) -> tuple[Any, ...] | None:
+    return (run.owner, key, run.id) if run.owner and run.state.executing else None
+
+
+def _waking(key: int, run: Run) -> tuple[Any, ...] | None:
+    return None if run.wake_time is None else (run.wake_time, key, run.id)
+
+
+def _queued(key: int, run: Run) -> tuple[Any, ...] | None:
+    if run.state is not State.QUEUED:
+        return None
+    queue_time = -1 if run.queue_time is None else run.queue_time
+    return (-run.spec.priority, queue_time, key, run.id)
+
+
+class MemoryRepository(Repository):
+    """Everything in dictionaries. What was saved stays until the object goes, also over `close` and `open`."""
+
+    scheme = "memory"
+    durability = Durability.PROCESS
+
+    def __init__(self, *, clock: Callable[[], int] = monotonic) -> None:
+        self._clock = clock
+        self._is_open = False
+        self._keys: dict[str, int] = {}
+        self._runs: dict[str, Run] = {}
+        self._created = _Order()
+        self._indexes = _Indexes()
+        self._journals: defaultdict[str, list[Event]] = defaultdict(list)
+        self._checkpoints: dict[str, Checkpoint] = {}
+        self._attempts: defaultdict[str, dict[int, Attempt]] = defaultdict(dict)
+        self._requests: dict[tuple[str, str], Request] = {}
+        self._leases: dict[str, int] = {}
+
+    async def open(self) -> None:
+        self._leases.clear()
+        self._is_open = True
+
+    async def close(self) -> None:
+        self._is_open = False
+
+    async def save(self, groups: Sequence[Group]) -> Sequence[Result]:
+        self._require_open()
+        return [self._save(group) for group in groups]
+
+    async def get(self, run_id: str) -> Run:
+        self._require_open()
+        try:
+            return self._runs[run_id]
+        except KeyError:
+            raise NotFound("run", run_id) from None
+
+    async def due(self, now: int, capacity: Mapping[str, int], limit: int) -> Sequence[Run]:
+        self._require_open()
+        found: dict[str, None] = {}
+        clock = self._clock()
+        lost = (entry for entry in self._indexes.owned.entries if self._leases.get(entry[0], clock) <= clock)
+        found.update(dict.fromkeys(entry[-1] for entry in itertools.islice(lost, limit)))
+        waking = itertools.takewhile(lambda entry: entry[0] <= now, self._indexes.waking.entries)
+        found.update(dict.fromkeys(entry[-1] for entry in itertools.islice(waking, limit)))
+        queued = sorted(
+            entry
+            for provider, free in capacity.items()
+            for entry in self._queued(provider, min(free, limit), found)
+        )
+        found.update(dict.fromkeys(entry[-1] for entry in queued[:limit]))
+        return [self._runs[run_id] for run_id in found]
+
+    async def events(self, run_id: str, after: int, limit: int) -> Sequence[Event]:
+        self._require_open()
+        journal = self._journals.get(run_id, [])
+        start = bisect_right(journal, after, key=lambda event: event.sequence)
+        return journal[start : start + limit]
+
+    async def attempts(self, run_id: str) -> Sequence[Attempt]:
+        self._require_open()
+        return [attempt for _, attempt in sorted(self._attempts.get(run_id, {}).items())]
+
+    async def checkpoint(self, run_id: str) -> Checkpoint | None:
+        self._require_open()
+        return self._checkpoints.get(run_id)
+
+    async def list(self, filter: RunFilter, page: Page) -> Sequence[Run]:
+        self._require_open()
+        require_served(filter)
+        runs = (self._runs[run_id] for _, run_id in self._from(page))
+        return [*itertools.islice((run for run in runs if selects(filter, run)), page.limit)]
+
+    async def beat(self, boot_id: str, ttl: int) -> None:
+        self._require_open()
+        self._leases[boot_id] = self._clock() + ttl
+
+    async def retire(self, boot_id: str) -> None:
+        self._require_open()
+        self._leases.pop(boot_id, None)
+
+    async def prune_requests(self, now: int) -> int:
+        self._require_open()
+        gone = [key for key, request in self._requests.items() if request.expire_time <= now]
+        for key in gone:
+            del self._requests[key]
+        return len(gone)
+
+    def _require_open(self) -> None:
+        if not self._is_open:
+            raise Unavailable("memory:// is closed")
+
+    def _save(self, group: Group) -> Result:
+        request = group.request
+        known = self._requests.get((request.principal, request.request_id)) if request else None
+        if known is not None:
+            return Known(known.run_id, known.digest)
+        versions: dict[str, int] = {}
+        for change in group.changes:
+            run = change.run
+            stored = self._runs.get(run.id)
+            if run.version != versions.get(run.id, -1 if stored is None else stored.version) + 1:
+                return Stale(run.id)
+            versions[run.id] = run.version
+        for change in group.changes:
+            self._apply(change)
+        if request is not None:
+            self._requests[request.principal, request.request_id] = request
+        return Saved()
+
+    def _apply(self, change: Change) -> None:
+        run = change.run
+        before = self._runs.get(run.id)
+        if before is None:
+            key = self._keys[run.id] = len(self._keys)
+            self._created.put((run.create_time, run.id))
+        else:
+            key = self._keys[run.id]
+            self._indexes.drop(key, before)
+        now = self._runs[run.id] = _with_parts(change, before)
+        self._indexes.put(key, now)
+        journal = self._journals[run.id]
+        journal.extend(change.events)
+        del journal[: bisect_left(journal, run.first_sequence, key=lambda event: event.sequence)]
+        if change.checkpoint is not None:
+            self._checkpoints[run.id] = change.checkpoint
+        self._attempts[run.id].update((attempt.number, attempt) for attempt in change.closed)
+
+    def _queued(self, provider: str, free: int, found: Mapping[str, None]) -> Iterable[tuple[Any, ...]]:
+        order = self._indexes.queued.get(provider)
+        fresh = (entry for entry in order.entries if entry[-1] not in found) if order else iter(())
+        return itertools.islice(fresh, max(free, 0))
+
+    def _from(self, page: Page) -> Iterable[tuple[Any, ...]]:
+        created = self._created.entries
+        if page.ascending:
+            start = 0 if page.after is None else bisect_right(created, page.after)
+            return itertools.islice(created, start, None)
+        stop = len(created) if page.after is None else bisect_left(created, page.after)
+        return (created[index] for index in range(stop - 1, -1, -1))
+
+
+def _with_parts(change: Change, before: Run | None) -> Run:
+    """The run as it is now stored: parts that the change does not rewrite stay as they were."""
+    run = change.run
+    definition = run.definition if before is None or Part.DEFINITION in change.parts else before.definition
+    outcome = Outcome() if before is None else before.outcome
+    if Part.OUTCOME in change.parts:
+        outcome = run.outcome
+    return structs.replace(run, definition=definition, outcome=outcome)

@@ -1,0 +1,84 @@
+"""Between the model's structs and the blobs of the tables: msgpack."""
+
+from collections.abc import Sequence
+from typing import Any, TypeVar, cast
+
+import msgspec
+from msgspec import NODEFAULT, structs
+from msgspec.msgpack import Decoder, Encoder
+
+from runcast.server.model.errors import DataLoss
+from runcast.server.model.event import Event
+from runcast.server.model.run import Attempt, Checkpoint, Definition, Outcome, Run
+
+T = TypeVar("T")
+
+encode = Encoder().encode
+"""Any struct of the model, or a tuple of them, as a blob."""
+
+_PARTS = ("definition", "outcome")
+
+
+def _row_fields() -> list[tuple[Any, ...]]:
+    """The fields of Run, in their order, with the parts as None: a field appended to Run reads as its default."""
+    fields: list[tuple[Any, ...]] = []
+    for field in structs.fields(Run):
+        if field.name in _PARTS:
+            fields.append((field.name, None, None))
+        elif field.default is NODEFAULT:
+            fields.append((field.name, field.type))
+        else:
+            fields.append((field.name, field.type, field.default))
+    return fields
+
+
+_Row = msgspec.defstruct("Row", _row_fields(), frozen=True, array_like=True)
+_AT_DEFINITION, _AT_OUTCOME = (Run.__struct_fields__.index(name) for name in _PARTS)
+
+_row = Decoder(_Row)
+_definition = Decoder(Definition)
+_outcome = Decoder(Outcome)
+_events = Decoder(tuple[Event, ...])
+_attempt = Decoder(Attempt)
+_checkpoint = Decoder(Checkpoint)
+_NO_OUTCOME = Outcome()
+
+
+def encode_row(run: Run) -> bytes:
+    """The hot row: the run without its definition and outcome."""
+    # Nothing checks the types of fields but the decoder, and that is _Row's.
+    return encode(structs.replace(run, definition=None, outcome=None))
+
+
+def decode_run(run_id: str, row: bytes, definition: bytes | None, outcome: bytes | None) -> Run:
+    """The run from its hot row and its parts; no outcome blob means an empty outcome. DataLoss."""
+    values = list(structs.astuple(_decode(_row, row, run_id, "runs")))
+    values[_AT_DEFINITION] = _decode(_definition, definition, run_id, "definitions")
+    values[_AT_OUTCOME] = _NO_OUTCOME if outcome is None else _decode(_outcome, outcome, run_id, "outcomes")
+    return Run(*values)
+
+
+def decode_events(run_id: str, blob: bytes) -> Sequence[Event]:
+    """One row of the journal. DataLoss."""
+    return cast(Sequence[Event], _decode(_events, blob, run_id, "journal"))
+
+
+def decode_attempt(run_id: str, blob: bytes) -> Attempt:
+    """A closed attempt. DataLoss."""
+    return _decode(_attempt, blob, run_id, "attempts")
+
+
+def decode_checkpoint(run_id: str, blob: bytes) -> Checkpoint:
+    """A checkpoint. DataLoss."""
+    return _decode(_checkpoint, blob, run_id, "checkpoints")
+
+
+def _decode(decoder: Decoder[T], blob: bytes | None, run_id: str, table: str) -> T:
+    if blob is None:
+        raise DataLoss(f"run {run_id}: its row in table {table} is missing", run=run_id, table=table)
+    try:
+        return decoder.decode(blob)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise DataLoss(
+            f"run {run_id}: its row in table {table} cannot be read: {error}", run=run_id, table=table
+        ) from error

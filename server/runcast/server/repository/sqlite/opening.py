@@ -1,0 +1,176 @@
+"""What happens before a SQLite file is used: is it there, ours, known to this version, writable and unused?"""
+
+import fcntl
+import os
+import sqlite3
+from pathlib import Path
+from urllib.parse import quote
+
+from runcast.server.model.errors import StorageError
+
+APPLICATION_ID = int.from_bytes(b"RunC", "big")
+MIGRATION_SET = "runcast"
+MIGRATIONS = ("0001_runs",)
+"""The names of all migrations that this version knows, in order."""
+
+_MAGIC = b"SQLite format 3\0"
+_STATEMENTS = 512  # prepared ones kept by a connection: each bulk statement exists in some twenty sizes
+_BUSY_SECONDS = 5.0
+_CHECKPOINT_PAGES = 4000
+
+
+def refusal(path: Path, cause: str, remedy: str) -> StorageError:
+    """The error that names the store, the cause and the remedy."""
+    return StorageError(f"sqlite store {path}: {cause}; {remedy}")
+
+
+def look(path: Path) -> None:
+    """StorageError where no store can be at `path` or another kind of file is. Changes nothing."""
+    if not path.parent.is_dir():
+        raise refusal(path, f"the folder {path.parent} does not exist", "create it, or name another one")
+    if path.is_dir():
+        raise refusal(path, "it is a folder", "name a file in it")
+    try:
+        with path.open("rb") as file:
+            head = file.read(100)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise refusal(
+            path, f"it cannot be read: {error.strerror}", "let the server's user read and write it"
+        ) from error
+    # Beside a rollback journal the file may be half written: only SQLite can tell, once it has restored it.
+    if not head or Path(f"{path}-journal").exists():
+        return
+    if not head.startswith(_MAGIC) or len(head) < 100:
+        raise refusal(path, "it is not a SQLite database", "name another file, or move this one away")
+    if int.from_bytes(head[68:72], "big") != APPLICATION_ID:
+        raise _foreign(path)
+
+
+def lock(path: Path) -> int:
+    """The descriptor that holds the store's lock until it is closed. StorageError where another server holds it."""
+    name = f"{path}.lock"
+    try:
+        descriptor = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        remedy = f"let the server's user write to the folder {path.parent}"
+        raise refusal(path, f"its lock {name} cannot be made: {error.strerror}", remedy) from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise refusal(path, "it is in use by another server", "stop that one, or name another file") from None
+    except OSError as error:
+        os.close(descriptor)
+        raise refusal(
+            path, f"its folder has no file locks: {error.strerror}", "put it on a local disk"
+        ) from error
+    return descriptor
+
+
+def connect_writer(path: Path, *, void_leases: bool) -> sqlite3.Connection:
+    """The connection that writes, on a store that is ours, migrated and writable. StorageError."""
+    try:
+        is_new = _check(path)
+        connection = _connect(path, "rwc")
+        try:
+            _prepare(path, connection, is_new=is_new)
+            # Not only for the leases: a file that cannot be written is refused now, not at the first run.
+            connection.execute("BEGIN IMMEDIATE")
+            if void_leases:
+                connection.execute("DELETE FROM leases")
+            connection.execute("COMMIT")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+    except sqlite3.Error as error:
+        raise _explain(path, error) from error
+
+
+def connect_reader(path: Path) -> sqlite3.Connection:
+    """A connection that can only read, on a store that is open."""
+    return _connect(path, "ro")
+
+
+def _connect(path: Path, mode: str) -> sqlite3.Connection:
+    return sqlite3.connect(
+        f"file:{quote(str(path))}?mode={mode}",
+        uri=True,
+        isolation_level=None,
+        timeout=_BUSY_SECONDS,
+        cached_statements=_STATEMENTS,
+    )
+
+
+def _check(path: Path) -> bool:
+    """Whether the store is new; StorageError where it is not ours or newer than this program. Reads only."""
+    if not path.exists():
+        return True
+    connection = _connect(path, "ro")
+    try:
+        tables = {
+            name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+        }
+        (application,) = connection.execute("PRAGMA application_id").fetchone()
+        if application != APPLICATION_ID:
+            if tables or application:
+                raise _foreign(path)
+            return True
+        newer = sorted(set(_applied(connection, tables)) - set(MIGRATIONS))
+        if newer:
+            cause = f"a newer version of this program wrote it (it knows {', '.join(newer)})"
+            raise refusal(path, cause, "start that version, or name another file")
+        return False
+    finally:
+        connection.close()
+
+
+def _applied(connection: sqlite3.Connection, tables: set[str]) -> list[str]:
+    if "_sqlite_migrations" not in tables:
+        return []
+    sql = "SELECT name FROM _sqlite_migrations WHERE migration_set = ?"
+    return [name for (name,) in connection.execute(sql, (MIGRATION_SET,))]
+
+
+def _prepare(path: Path, connection: sqlite3.Connection, *, is_new: bool) -> None:
+    if is_new:
+        # Before anything else, and before the write-ahead log: from its first page on, the file says whose it is.
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+    if mode != "wal":
+        raise refusal(
+            path, f"its file system keeps no write-ahead log (got {mode})", "put it on a local disk"
+        )
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
+    connection.execute(f"PRAGMA journal_size_limit = {64 * 1024 * 1024}")
+    connection.execute("PRAGMA temp_store = MEMORY")
+    connection.execute("PRAGMA cache_size = -16384")
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if set(MIGRATIONS) - set(_applied(connection, tables)):
+        from runcast.server.repository.sqlite.schema import migrate
+
+        migrate(connection)
+
+
+def _foreign(path: Path) -> StorageError:
+    return refusal(
+        path, "it is a database of another program", "name another file; nothing in it was changed"
+    )
+
+
+def _explain(path: Path, error: sqlite3.Error) -> StorageError:
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    remedies = {
+        sqlite3.SQLITE_READONLY: "let the server's user write to it and its folder, on a file system that is not read-only",
+        sqlite3.SQLITE_CANTOPEN: "let the server's user write to it and its folder",
+        sqlite3.SQLITE_FULL: "make room on its disk",
+        sqlite3.SQLITE_IOERR: "put it on a local disk that works and has room",
+        sqlite3.SQLITE_PROTOCOL: "put it on a local disk",
+        sqlite3.SQLITE_BUSY: "stop whatever else uses it",
+        sqlite3.SQLITE_NOTADB: "name another file, or move this one away",
+        sqlite3.SQLITE_CORRUPT: "restore it from a backup, or name another file",
+    }
+    return refusal(path, str(error), remedies.get(code, "name another file, or report this"))

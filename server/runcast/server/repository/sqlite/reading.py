@@ -1,0 +1,188 @@
+"""The queries of one reading connection."""
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from runcast.server.model.errors import NotFound
+from runcast.server.model.event import Event
+from runcast.server.model.run import Attempt, Checkpoint, Page, Run, RunFilter, State
+from runcast.server.repository.sqlite.codec import (
+    decode_attempt,
+    decode_checkpoint,
+    decode_events,
+    decode_run,
+)
+
+Row = tuple[Any, ...]
+
+_WHOLE = (
+    "SELECT runs.id, runs.row, definitions.blob, outcomes.blob FROM {} "
+    "LEFT JOIN definitions ON definitions.run = runs.key LEFT JOIN outcomes ON outcomes.run = runs.key"
+)
+_GET = _WHOLE.format("runs") + " WHERE runs.id = ?"
+# CROSS JOIN keeps the order of the keys: SQLite never swaps its sides.
+_EACH = _WHOLE.format("json_each(?) AS wanted CROSS JOIN runs ON runs.key = wanted.value")
+
+_OWNERS = (
+    "WITH RECURSIVE owners (owner) AS ("
+    " SELECT min(owner) FROM runs WHERE owner <> '' AND state IN (3, 5, 8)"
+    " UNION ALL"
+    " SELECT (SELECT min(owner) FROM runs WHERE owner > owners.owner AND owner <> '' AND state IN (3, 5, 8))"
+    " FROM owners WHERE owner IS NOT NULL) "
+    "SELECT owner FROM owners WHERE owner IS NOT NULL"
+    " AND owner NOT IN (SELECT boot_id FROM leases WHERE expires > ?)"
+)
+_OWNED = "SELECT key FROM runs WHERE owner = ? AND owner <> '' AND state IN (3, 5, 8) ORDER BY key LIMIT ?"
+_WAKING = "SELECT key, state, provider FROM runs WHERE wake_time <= ? ORDER BY wake_time, key LIMIT ?"
+_QUEUED = (
+    "SELECT -priority, queue_time, key FROM runs WHERE state = 2 AND provider = ?"
+    " ORDER BY priority DESC, queue_time, key LIMIT ?"
+)
+_EVENTS = (
+    "SELECT runs.first_sequence, journal.blob FROM runs JOIN journal ON journal.run = runs.key WHERE runs.id = ?"
+    " AND journal.last_sequence > max(?, runs.first_sequence - 1) ORDER BY journal.last_sequence LIMIT ?"
+)
+
+
+class Reader:
+    """Reads what is durable. Each call ends its transaction before it returns."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._connection.close()
+
+    def get(self, run_id: str) -> Run:
+        """As `Repository.get`."""
+        row = self._connection.execute(_GET, (run_id,)).fetchone()
+        if row is None:
+            raise NotFound("run", run_id)
+        return decode_run(*row)
+
+    def due(self, now: int, clock: int, capacity: Mapping[str, int], limit: int) -> Sequence[Run]:
+        """As `Repository.due`; `clock` is the store's."""
+        with self._snapshot():
+            keys = dict.fromkeys(self._lost(clock, limit))
+            taken: dict[str, int] = {}
+            for key, state, provider in self._connection.execute(_WAKING, (now, limit)):
+                keys[key] = None
+                if state == State.QUEUED:
+                    taken[provider] = taken.get(provider, 0) + 1
+            queued = [
+                entry
+                for provider, free in capacity.items()
+                for entry in self._queued(provider, min(free, limit), taken.get(provider, 0), keys)
+            ]
+            keys.update((key, None) for _, _, key in sorted(queued, key=_by_queue)[:limit])
+            return self._each(keys)
+
+    def events(self, run_id: str, after: int, limit: int) -> list[Event]:
+        """As `Repository.events`."""
+        found: list[Event] = []
+        rows = self._connection.execute(_EVENTS, (run_id, after, limit))
+        for first, blob in rows:
+            start = max(after + 1, first)
+            found.extend(event for event in decode_events(run_id, blob) if event.sequence >= start)
+            if len(found) >= limit:
+                break
+        rows.close()
+        return found[:limit]
+
+    def attempts(self, run_id: str) -> list[Attempt]:
+        """As `Repository.attempts`."""
+        sql = (
+            "SELECT attempts.blob FROM runs JOIN attempts ON attempts.run = runs.key"
+            " WHERE runs.id = ? ORDER BY attempts.number"
+        )
+        return [
+            decode_attempt(run_id, blob) for (blob,) in self._connection.execute(sql, (run_id,)).fetchall()
+        ]
+
+    def checkpoint(self, run_id: str) -> Checkpoint | None:
+        """As `Repository.checkpoint`."""
+        sql = "SELECT checkpoints.blob FROM runs JOIN checkpoints ON checkpoints.run = runs.key WHERE runs.id = ?"
+        row = self._connection.execute(sql, (run_id,)).fetchone()
+        return None if row is None else decode_checkpoint(run_id, row[0])
+
+    def list(self, filter: RunFilter, page: Page) -> Sequence[Run]:
+        """As `Repository.list`."""
+        where, values = _conditions(filter)
+        direction, beyond = ("ASC", ">") if page.ascending else ("DESC", "<")
+        if page.after is not None:
+            where.append(f"(create_time, id) {beyond} (?, ?)")
+            values.extend(page.after)
+        sql = (
+            f"SELECT key FROM runs{' WHERE ' if where else ''}{' AND '.join(where)}"  # noqa: S608 - no value is in it
+            f" ORDER BY create_time {direction}, id {direction} LIMIT ?"
+        )
+        with self._snapshot():
+            return self._each(
+                key for (key,) in self._connection.execute(sql, (*values, page.limit)).fetchall()
+            )
+
+    def _lost(self, clock: int, limit: int) -> Iterator[int]:
+        for (owner,) in self._connection.execute(_OWNERS, (clock,)).fetchall():
+            for (key,) in self._connection.execute(_OWNED, (owner, limit)).fetchall():
+                if limit <= 0:
+                    return
+                limit -= 1
+                yield key
+
+    def _queued(self, provider: str, free: int, taken: int, listed: Mapping[int, None]) -> Iterator[Row]:
+        """The first `free` queued runs of the provider beside those listed already, of which `taken` are its."""
+        if free <= 0:
+            return
+        for row in self._connection.execute(_QUEUED, (provider, free + taken)).fetchall():
+            if row[-1] not in listed and free > 0:
+                free -= 1
+                yield row
+
+    def _each(self, keys: Iterable[int]) -> Sequence[Run]:
+        wanted = json.dumps([*keys])
+        return [decode_run(*row) for row in self._connection.execute(_EACH, (wanted,)).fetchall()]
+
+    @contextmanager
+    def _snapshot(self) -> Iterator[None]:
+        """One state of the store for several queries."""
+        self._connection.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self._connection.execute("ROLLBACK")
+
+
+def _by_queue(row: Row) -> tuple[int, int, int]:
+    priority, queue_time, key = row
+    return (priority, -1 if queue_time is None else queue_time, key)
+
+
+# A task, schedule or parent is said twice: the index over the rows that have one serves only a query that says so.
+_EQUALS = {
+    "provider": "provider = ?",
+    "queue": "queue = ?",
+    "task": "task = ? AND task <> ''",
+    "schedule": "schedule = ? AND schedule <> ''",
+    "parent_run": "parent_run = ? AND parent_run <> ''",
+}
+_BOUNDS = {"created_after": "create_time >= ?", "created_before": "create_time < ?"}
+
+
+def _conditions(filter: RunFilter) -> tuple[list[str], list[Any]]:
+    """What WHERE says, and the values for its marks."""
+    found: list[tuple[str, Sequence[Any]]] = []
+    if filter.states:
+        found.append((f"state IN ({', '.join('?' * len(filter.states))})", [*filter.states]))
+    if filter.interrupted_only:
+        found.append(("state = ?", [State.INTERRUPTED]))
+    found.extend((sql, [getattr(filter, name)]) for name, sql in _EQUALS.items() if getattr(filter, name))
+    found.extend(
+        (sql, [getattr(filter, name)]) for name, sql in _BOUNDS.items() if getattr(filter, name) is not None
+    )
+    label = "EXISTS (SELECT 1 FROM labels WHERE run = key AND name = ? AND value = ?)"
+    found.extend((label, pair) for pair in filter.labels.items())
+    return [sql for sql, _ in found], [value for _, values in found for value in values]

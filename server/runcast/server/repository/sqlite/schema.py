@@ -1,0 +1,74 @@
+"""The tables, and the migrations that lead to them; imported only where one is pending, for it is slow to import.
+
+A migration that has landed is never edited: append another, and its name to `opening.MIGRATIONS`.
+
+Keys are integers, assigned in the order of creation; times are microseconds; blobs are msgpack of the model's structs.
+`runs` is written at every change, so what changes rarely is kept beside it. An index costs at every change too: those
+here find what is due, the newest runs, and the few that belong to a task, a schedule or a parent.
+"""
+
+import sqlite3
+
+from sqlite_utils import Database
+from sqlite_utils.migrations import Migrations
+
+from runcast.server.repository.sqlite.opening import MIGRATION_SET
+
+migrations = Migrations(MIGRATION_SET)
+
+_FIRST = """
+CREATE TABLE runs (
+  key INTEGER PRIMARY KEY,
+  id TEXT NOT NULL UNIQUE,
+  version INTEGER NOT NULL,
+  state INTEGER NOT NULL,
+  provider TEXT NOT NULL,
+  queue TEXT NOT NULL,
+  priority INTEGER NOT NULL,
+  wake_time INTEGER,
+  owner TEXT NOT NULL,
+  queue_time INTEGER,
+  create_time INTEGER NOT NULL,
+  task TEXT NOT NULL,
+  schedule TEXT NOT NULL,
+  parent_run TEXT NOT NULL,
+  first_sequence INTEGER NOT NULL,
+  row BLOB NOT NULL
+) STRICT;
+CREATE INDEX runs_owned ON runs (owner) WHERE owner <> '' AND state IN (3, 5, 8);
+CREATE INDEX runs_waking ON runs (wake_time) WHERE wake_time IS NOT NULL;
+CREATE INDEX runs_queued ON runs (provider, priority DESC, queue_time) WHERE state = 2;
+CREATE INDEX runs_created ON runs (create_time);
+CREATE INDEX runs_of_task ON runs (task, create_time) WHERE task <> '';
+CREATE INDEX runs_of_schedule ON runs (schedule, create_time) WHERE schedule <> '';
+CREATE INDEX runs_of_parent ON runs (parent_run, create_time) WHERE parent_run <> '';
+CREATE TABLE definitions (run INTEGER PRIMARY KEY, blob BLOB NOT NULL) STRICT;
+CREATE TABLE outcomes (run INTEGER PRIMARY KEY, blob BLOB NOT NULL) STRICT;
+CREATE TABLE checkpoints (run INTEGER PRIMARY KEY, blob BLOB NOT NULL) STRICT;
+CREATE TABLE labels (
+  run INTEGER NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (run, name)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE journal (
+  run INTEGER NOT NULL, last_sequence INTEGER NOT NULL, blob BLOB NOT NULL, PRIMARY KEY (run, last_sequence)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE attempts (
+  run INTEGER NOT NULL, number INTEGER NOT NULL, blob BLOB NOT NULL, PRIMARY KEY (run, number)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE requests (
+  principal TEXT NOT NULL, request_id TEXT NOT NULL, digest BLOB NOT NULL, run_id TEXT NOT NULL,
+  expire_time INTEGER NOT NULL, PRIMARY KEY (principal, request_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX requests_expiring ON requests (expire_time);
+CREATE TABLE leases (boot_id TEXT PRIMARY KEY, expires INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+"""
+
+
+@migrations(name="0001_runs")
+def _runs(database: Database) -> None:
+    for statement in _FIRST.strip().removesuffix(";").split(";"):
+        database.conn.execute(statement)
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Apply what is pending, each migration whole or not at all."""
+    migrations.apply(Database(connection, recursive_triggers=False, execute_plugins=False))

@@ -1,0 +1,48 @@
+"""All that is written, by the one connection that writes."""
+
+import os
+from pathlib import Path
+
+from runcast.server.repository.sqlite import opening
+from runcast.server.repository.sqlite.saving import Saver
+
+
+class Writer(Saver):
+    """Holds the store's lock from its making to `close`. StorageError where the store cannot be used."""
+
+    def __init__(self, path: Path, *, exclusive: bool) -> None:
+        opening.look(path)
+        self._lock = opening.lock(path) if exclusive else None
+        try:
+            super().__init__(opening.connect_writer(path, void_leases=exclusive))
+        except BaseException:
+            self._unlock()
+            raise
+
+    def close(self) -> None:
+        """Fold the write-ahead log into the file and let go of both file and lock."""
+        try:
+            self._connection.close()
+        finally:
+            self._unlock()
+
+    def beat(self, boot_id: str, expires: int) -> None:
+        """Make or renew a lease."""
+        self._connection.execute("INSERT OR REPLACE INTO leases VALUES (?, ?)", (boot_id, expires))
+
+    def retire(self, boot_id: str) -> None:
+        """Drop a lease."""
+        self._connection.execute("DELETE FROM leases WHERE boot_id = ?", (boot_id,))
+
+    def prune_requests(self, now: int, limit: int) -> int:
+        """Forget at most `limit` expired request ids; answers how many."""
+        sql = (
+            "DELETE FROM requests WHERE (principal, request_id) IN"
+            " (SELECT principal, request_id FROM requests WHERE expire_time <= ? LIMIT ?)"
+        )
+        return self._connection.execute(sql, (now, limit)).rowcount
+
+    def _unlock(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
