@@ -1,0 +1,93 @@
+"""Group commit: while one commit is on its way, the next one gathers; nobody waits for a timer."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from runcast.server.model.change import Change, Group, Result, Saved
+from runcast.server.model.errors import RuncastError, Unavailable
+from runcast.server.repository.abc import Repository
+
+log = logging.getLogger(__name__)
+_GROUPS_PER_COMMIT = 1_000
+
+Done = Callable[[Result | RuncastError], None]
+
+
+class Committer:
+    """The one way to the repository's writing verb: durable, then visible (`publish`), then acknowledged (`done`)."""
+
+    def __init__(self, repository: Repository, publish: Callable[[Change], None]) -> None:
+        self._repository = repository
+        self._publish = publish
+        self._waiting: list[tuple[Group, Done]] = []
+        self._wake = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._task: asyncio.Task[None] | None = None
+
+    def open(self) -> None:
+        """Begin to commit."""
+        self._task = asyncio.create_task(self._commit_for_ever(), name="committer")
+
+    async def close(self) -> None:
+        """Commit what waits, then stop; idempotent."""
+        if self._task is None:
+            return
+        await self._idle.wait()
+        self._task.cancel()
+        await asyncio.wait([self._task])
+        self._task = None
+
+    def submit(self, group: Group, done: Done) -> None:
+        """Commit the group soon and tell `done` what became of it, after its changes were published."""
+        if self._task is None:
+            done(Unavailable("the server is shutting down"))
+            return
+        self._waiting.append((group, done))
+        self._idle.clear()
+        self._wake.set()
+
+    async def save(self, group: Group) -> Result:
+        """The same for whoever can wait; raises Unavailable where the store cannot be written."""
+        outcome: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+
+        def done(result: Result | RuncastError) -> None:
+            if outcome.done():
+                return
+            if isinstance(result, RuncastError):
+                outcome.set_exception(result)
+            else:
+                outcome.set_result(result)
+
+        self.submit(group, done)
+        return await outcome
+
+    async def _commit_for_ever(self) -> None:
+        while True:
+            await self._wake.wait()
+            batch = self._waiting[:_GROUPS_PER_COMMIT]
+            del self._waiting[:_GROUPS_PER_COMMIT]
+            if not self._waiting:
+                self._wake.clear()
+            await self._commit(batch)
+            if not self._waiting:
+                self._idle.set()
+
+    async def _commit(self, batch: list[tuple[Group, Done]]) -> None:
+        results: list[Result | RuncastError]
+        try:
+            results = list(await self._repository.save([group for group, _ in batch]))
+        except RuncastError as error:
+            results = [error] * len(batch)
+        except Exception as error:
+            log.exception("a commit failed in a way that no backend should let through")
+            results = [Unavailable(f"the store failed: {type(error).__name__}")] * len(batch)
+        for (group, done), result in zip(batch, results, strict=True):
+            if type(result) is Saved:
+                for change in group.changes:
+                    self._publish(change)
+            try:
+                done(result)
+            except Exception:
+                log.exception("what follows a commit failed")

@@ -1,0 +1,291 @@
+"""The engine: what the doors of the server call, made of the parts beside this file."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Mapping, Sequence
+from functools import partial
+
+from msgspec.structs import replace
+
+from runcast.server.engine.catalog import Catalog
+from runcast.server.engine.clock import Clock
+from runcast.server.engine.committer import Committer
+from runcast.server.engine.journal import Journal
+from runcast.server.engine.lease import Lease
+from runcast.server.engine.ownership import Ownership
+from runcast.server.engine.request import Start
+from runcast.server.engine.starting import Started, Starter
+from runcast.server.engine.sweeping import Sweeper
+from runcast.server.engine.watching import Frame, Watch, Watcher
+from runcast.server.executor.abc import Executor
+from runcast.server.model import lifecycle
+from runcast.server.model.change import Change, Durability, Group, Saved
+from runcast.server.model.errors import Fenced, InvalidArgument, NotFound, RuncastError, Unavailable
+from runcast.server.model.provider import Provider
+from runcast.server.model.run import (
+    Attempt,
+    AttemptState,
+    Execution,
+    Initiator,
+    Page,
+    Run,
+    RunFilter,
+    State,
+    StopCause,
+)
+from runcast.server.notifier.abc import Notifier
+from runcast.server.repository.abc import Repository
+
+log = logging.getLogger(__name__)
+_DRAIN_GRACE = 2_000_000
+_DRAIN_RESERVE = 4.0
+
+
+class Engine:
+    """Moves runs through their lifecycle on one server.
+
+    `open` once, then any method from any number of tasks of the same loop; `drain` and `close` at the end. All errors
+    are of the tree in `model.errors`; times and durations in microseconds unless a parameter says seconds.
+    """
+
+    def __init__(
+        self,
+        repository: Repository,
+        notifier: Notifier,
+        executors: Mapping[Execution, Executor],
+        catalog: Catalog,
+        clock: Clock,
+    ) -> None:
+        self.boot_id = clock.new_id("boot")
+        self.start_time = clock.now()
+        self.draining = False
+        self._repository = repository
+        self._notifier = notifier
+        self._executors = executors
+        self._clock = clock
+        self._providers = {provider.name: provider for provider in catalog.describe()}
+        self._committer = Committer(repository, self._publish)
+        self._journal = Journal(repository)
+        self._ownership = Ownership(repository, self._committer, executors, clock)
+        self._watcher = Watcher(self._journal, notifier, lambda: self.draining)
+        self._lease = Lease(repository, self.boot_id, clock, self._ownership.fence_all)
+        self._sweeper = Sweeper(
+            repository,
+            self._committer,
+            self._ownership,
+            catalog,
+            clock,
+            boot_id=self.boot_id,
+            may_claim=self._may_claim,
+        )
+        self._starter = Starter(
+            catalog,
+            self._committer,
+            self._journal,
+            self._ownership,
+            clock,
+            boot_id=self.boot_id,
+            may_claim=self._may_claim,
+        )
+
+    @property
+    def durability(self) -> Durability:
+        """What an acknowledgement means on this server's store."""
+        return self._repository.durability
+
+    @property
+    def storage(self) -> str:
+        """The store's scheme: `sqlite`, `memory`, …"""
+        return self._repository.scheme
+
+    async def open(self) -> None:
+        """Open the store, take the lease, and take back what older servers of this store left behind."""
+        await self._repository.open()
+        self._committer.open()
+        await self._lease.open()
+        for kind, executor in self._executors.items():
+            executor.on_free = partial(self._sweeper.slot_freed, kind)
+            await executor.open()
+        await self._sweeper.sweep()
+        self._sweeper.open()
+
+    async def close(self) -> None:
+        """Stop whatever still runs, commit what waits, let go of the store; idempotent."""
+        self.draining = True
+        await self._sweeper.close()
+        self._ownership.fence_all()
+        for executor in self._executors.values():
+            await executor.close()
+        await self._committer.close()
+        await self._lease.close()
+        await self._repository.close()
+
+    def _may_claim(self) -> bool:
+        return not self.draining and self._lease.fresh
+
+    def _publish(self, change: Change) -> None:
+        run = change.run
+        self._journal.append(change)
+        self._notifier.publish(run.id, final=run.state.final)
+        self._sweeper.note(run)
+
+    # Starting and finding.
+
+    async def start(self, start: Start) -> Started:
+        """Start a run, or find the one that the same request started. See Starter.start."""
+        self._refuse_when_draining()
+        return await self._starter.start(start)
+
+    async def start_many(self, starts: Sequence[Start]) -> Sequence[Started | RuncastError]:
+        """Start many runs in one commit, each with its own outcome."""
+        self._refuse_when_draining()
+        return await self._starter.start_many(starts)
+
+    def _refuse_when_draining(self) -> None:
+        if self.draining:
+            message = "this server is shutting down and starts nothing new: try again, on any server"
+            raise Unavailable(message, reason="DRAINING")
+
+    def provider(self, name: str) -> Provider:
+        """How a provider describes itself. NotFound."""
+        found = self._providers.get(name)
+        if found is None:
+            raise NotFound("provider", name, "`runcast providers ls` lists what this server can run")
+        return found
+
+    def providers(self) -> Sequence[Provider]:
+        """All providers of this server, by name."""
+        return [self._providers[name] for name in sorted(self._providers)]
+
+    async def get(self, run_id: str) -> Run:
+        """A run as it is committed. NotFound."""
+        return await self._journal.get(run_id)
+
+    async def list(self, filter: RunFilter, page: Page) -> Sequence[Run]:
+        """The runs that a filter selects, a page at a time."""
+        return await self._repository.list(filter, page)
+
+    async def attempts(self, run_id: str) -> Sequence[Attempt]:
+        """All attempts of a run, by number, with errors and tracebacks. NotFound."""
+        run = await self.get(run_id)
+        attempts = list(await self._repository.attempts(run_id))
+        if run.current is not None and (not attempts or attempts[-1].number < run.current.number):
+            attempts.append(_told(run, run.current))
+        return attempts
+
+    # Following.
+
+    def watch(self, what: Watch) -> AsyncIterator[tuple[int, Frame]]:
+        """The frames of a watch, each with the sequence to resume behind. See Watcher.frames."""
+        return self._watcher.frames(what)
+
+    async def wait(self, run_id: str, seconds: float) -> Run:
+        """The run once it is final, or as it stands after that time or when the server drains. NotFound."""
+        with self._notifier.subscribe(run_id, final_only=True) as news:
+            run = await self.get(run_id)
+            end = self._clock.monotonic() + seconds
+            while not run.state.final and not self.draining:
+                left = end - self._clock.monotonic()
+                if left <= 0 or not await news.wait(left):
+                    return await self.get(run_id)
+                run = await self.get(run_id)
+            return run
+
+    # Controlling.
+
+    async def cancel(
+        self,
+        run_id: str,
+        *,
+        initiator: Initiator = Initiator.CLIENT,
+        reason: str = "",
+        immediate: bool = False,
+        grace: int | None = None,
+    ) -> Run:
+        """Record the wish and return the run, without waiting for its code to stop; idempotent. NotFound."""
+        if grace is not None and grace < 0:
+            raise InvalidArgument.of("grace", "a duration of 0 or more")
+        decide = partial(
+            _cancel, initiator=initiator, reason=reason[:1_024], immediate=immediate, grace=grace
+        )
+        while True:
+            owned = self._ownership.get(run_id)
+            try:
+                if owned is not None:
+                    return await owned.ask(decide)
+            except Fenced:
+                pass
+            run = await self.get(run_id)
+            change = decide(run, self._clock.now())
+            if change is None:
+                return run
+            if isinstance(await self._committer.save(Group((change,))), Saved):
+                return change.run
+            await asyncio.sleep(0)
+
+    # Leaving.
+
+    def announce_drain(self) -> None:
+        """From now on start nothing, and end all streams with GoingAway."""
+        self.draining = True
+        self._notifier.wake_all()
+
+    async def drain(self, seconds: float) -> None:
+        """Bring what executes here to a good place within `seconds`: released where it can go on elsewhere without
+        harm, run to its end where it cannot, and by its recovery policy where the time is not enough."""
+        self.announce_drain()
+        for owned in self._ownership.all():
+            definition = owned.run.definition
+            if definition.idempotent or definition.checkpointing:
+                owned.ask(_release).add_done_callback(_heard)
+        if not await self._emptied_within(max(0.0, seconds - _DRAIN_RESERVE)):
+            for owned in self._ownership.all():
+                owned.ask(_release_soon).add_done_callback(_heard)
+            await self._emptied_within(min(seconds, _DRAIN_RESERVE))
+
+    async def _emptied_within(self, seconds: float) -> bool:
+        try:
+            async with asyncio.timeout(seconds):
+                while len(self._ownership):
+                    await self._sweeper.sweep()
+                    try:
+                        async with asyncio.timeout(0.1):
+                            await self._ownership.until_empty()
+                    except TimeoutError:
+                        continue
+        except TimeoutError:
+            return False
+        return True
+
+
+def _cancel(
+    run: Run, now: int, *, initiator: Initiator, reason: str, immediate: bool, grace: int | None
+) -> Change | None:
+    return lifecycle.cancel(run, now, initiator, reason=reason, immediate=immediate, grace=grace)
+
+
+def _release(run: Run, now: int) -> Change | None:
+    if run.state is not State.RUNNING or run.stop_cause is not None:
+        return None
+    return lifecycle.ask_to_stop(run, now, StopCause.RELEASE)
+
+
+def _release_soon(run: Run, now: int) -> Change | None:
+    if run.state is State.RUNNING:
+        return lifecycle.ask_to_stop(run, now, StopCause.RELEASE, grace=_DRAIN_GRACE)
+    if run.state is State.CANCELLING:
+        return lifecycle.cancel(run, now, Initiator.SERVER, grace=_DRAIN_GRACE)
+    return None
+
+
+def _heard(answer: "asyncio.Future[Run]") -> None:
+    """Runs that end meanwhile need not be released."""
+    if not answer.cancelled():
+        answer.exception()
+
+
+def _told(run: Run, attempt: Attempt) -> Attempt:
+    """The latest attempt, with the error and traceback that stand on its run."""
+    outcome = run.outcome
+    failed = attempt.state in (AttemptState.FAILED, AttemptState.TIMED_OUT)
+    return replace(attempt, error=outcome.attempt_error if failed else None, traceback=outcome.traceback)

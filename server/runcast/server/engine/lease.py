@@ -1,0 +1,67 @@
+"""The server's one lease: renewed while it lives, and the server's own fence when it cannot be."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from runcast.server.engine.clock import Clock
+from runcast.server.model.errors import RuncastError
+from runcast.server.repository.abc import Repository
+
+log = logging.getLogger(__name__)
+TTL_SECONDS = 15.0
+
+
+class Lease:
+    """Says whether this server may still act as an owner; measured on the monotonic clock, from before each renewal.
+
+    Not renewed for two thirds of its time: `fresh` is False, no new work is taken. For all of it: `on_lost` is called
+    and whatever runs here must be killed, because another server may go on with it.
+    """
+
+    def __init__(
+        self, repository: Repository, boot_id: str, clock: Clock, on_lost: Callable[[], None]
+    ) -> None:
+        self._repository = repository
+        self._boot_id = boot_id
+        self._clock = clock
+        self._on_lost = on_lost
+        self._renewed = clock.monotonic()
+        self._lost = False
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def fresh(self) -> bool:
+        """Whether new work may be taken."""
+        return self._clock.monotonic() - self._renewed < TTL_SECONDS * 2 / 3
+
+    async def open(self) -> None:
+        """Take the lease and keep it renewed."""
+        await self._renew()
+        self._task = asyncio.create_task(self._keep(), name="lease")
+
+    async def close(self) -> None:
+        """Give it up: what is still owned may be taken at once."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+            self._task = None
+            await self._repository.retire(self._boot_id)
+
+    async def _renew(self) -> None:
+        before = self._clock.monotonic()
+        await self._repository.beat(self._boot_id, int(TTL_SECONDS * 1_000_000))
+        self._renewed, self._lost = before, False
+
+    async def _keep(self) -> None:
+        while True:
+            await asyncio.sleep(TTL_SECONDS / 3 if self.fresh else 1.0)
+            try:
+                async with asyncio.timeout(TTL_SECONDS / 3):
+                    await self._renew()
+            except (RuncastError, TimeoutError) as error:
+                log.warning("the server's lease could not be renewed: %s", error)
+            if not self._lost and self._clock.monotonic() - self._renewed >= TTL_SECONDS:
+                self._lost = True
+                log.error("the server's lease has run out: everything that executes here is stopped")
+                self._on_lost()

@@ -1,0 +1,101 @@
+"""A request to start a run in plain values, and what must hold of it before anything is stored."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from msgspec import Struct, field
+from msgspec.structs import replace
+
+from runcast.server.engine.limits import PARAMETERS
+from runcast.server.model.errors import InvalidArgument, Violation
+from runcast.server.model.run import Payload, Spec
+
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_LABEL_KEY = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._/-]{0,61}[A-Za-z0-9])?")
+_LABELS, _LABEL_VALUE, _REQUEST_ID = 64, 256, 128
+
+
+class Start(Struct, frozen=True, kw_only=True):
+    """A request to start a run.
+
+    `overrides` are the fields of the provider's default spec to change, nested as they are there. `digest` tells
+    requests of one id apart. `start_after` is in microseconds since 1970.
+    """
+
+    provider: str
+    input: Payload = Payload(json="")
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    labels: dict[str, str] = field(default_factory=dict)
+    run_id: str = ""
+    use_existing: bool = False
+    request_id: str = ""
+    digest: bytes = b""
+    principal: str = ""
+    start_after: int | None = None
+    validate_only: bool = False
+    trace_parent: str = ""
+
+
+def check(start: Start) -> None:
+    """InvalidArgument with a violation for each field that can never be right, whatever the provider."""
+    wrong: list[Violation] = []
+    if not start.provider:
+        wrong.append(Violation("provider", "name what to run: a provider or a task"))
+    if start.run_id and not _ID.fullmatch(start.run_id):
+        wrong.append(
+            Violation("run_id", f"{start.run_id!r}: 1 to 128 of A-Z a-z 0-9 . _ -, first a letter or digit")
+        )
+    if len(start.request_id) > _REQUEST_ID:
+        wrong.append(Violation("request_id", f"{len(start.request_id)} characters; at most {_REQUEST_ID}"))
+    if len(start.labels) > _LABELS:
+        wrong.append(Violation("labels", f"{len(start.labels)} labels; at most {_LABELS}"))
+    for key, value in start.labels.items():
+        if not _LABEL_KEY.fullmatch(key):
+            wrong.append(Violation(f"labels[{key[:80]!r}]", "a key is 1 to 63 of A-Z a-z 0-9 . _ / -"))
+        if len(value) > _LABEL_VALUE:
+            wrong.append(
+                Violation(f"labels[{key[:80]!r}]", f"{len(value)} characters; at most {_LABEL_VALUE}")
+            )
+    wrong.extend(_wrong_input(start.input))
+    if wrong:
+        raise InvalidArgument(wrong)
+
+
+def _wrong_input(payload: Payload) -> list[Violation]:
+    if payload.json is None:
+        return [Violation("input", "parameters are JSON: give `json` or `value`")]
+    if len(payload.json) > PARAMETERS // 4:
+        size = len(payload.json.encode())
+        if size > PARAMETERS:
+            return [
+                Violation("input", f"{size:,} bytes; at most {PARAMETERS:,}: pass large input by reference")
+            ]
+    return []
+
+
+def merged(defaults: Spec, overrides: Mapping[str, Any]) -> Spec:
+    """The spec with some of its fields changed. InvalidArgument where the result makes no sense."""
+    if not overrides:
+        return defaults
+    changes = dict(overrides)
+    for part in ("timeouts", "retry"):
+        if part in changes:
+            changes[part] = replace(getattr(defaults, part), **changes[part])
+    spec = replace(defaults, **changes)
+    retry, wrong = spec.retry, []
+    if retry.max_attempts < 1:
+        wrong.append(
+            Violation("overrides.retry.max_attempts", f"{retry.max_attempts}; at least 1, the first attempt")
+        )
+    if not retry.multiplier >= 1:
+        wrong.append(Violation("overrides.retry.multiplier", f"{retry.multiplier}; at least 1"))
+    if not 0 <= retry.jitter <= 1:
+        wrong.append(Violation("overrides.retry.jitter", f"{retry.jitter}; from 0 to 1"))
+    if not -1_000 <= spec.priority <= 1_000:
+        wrong.append(Violation("overrides.priority", f"{spec.priority}; from -1000 to 1000"))
+    if spec.max_failures < 0:
+        wrong.append(Violation("overrides.max_failures", f"{spec.max_failures}; 0 (any number) or more"))
+    if wrong:
+        raise InvalidArgument(wrong)
+    return spec

@@ -1,0 +1,140 @@
+"""Makes runs from requests: checked and defaulted before anything is stored, once for each request id."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from msgspec import Struct
+
+from runcast.server.engine.catalog import Catalog
+from runcast.server.engine.clock import Clock
+from runcast.server.engine.committer import Committer
+from runcast.server.engine.journal import Journal
+from runcast.server.engine.ownership import Ownership
+from runcast.server.engine.request import Start, check, merged
+from runcast.server.model import lifecycle
+from runcast.server.model.change import Change, Group, Known, Request, Result, Saved, fold
+from runcast.server.model.errors import AlreadyExists, FailedPrecondition, NotFound, RuncastError
+from runcast.server.model.run import Definition, Payload, Run, State
+
+_REQUEST_KEPT = 48 * 3600 * 1_000_000
+
+
+class Started(Struct, frozen=True):
+    """The run of a request, and whether this request made it."""
+
+    run: Run
+    created: bool
+
+
+class Starter:
+    """Checks, stores and, where a slot is free, claims new runs in one commit."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        committer: Committer,
+        journal: Journal,
+        ownership: Ownership,
+        clock: Clock,
+        *,
+        boot_id: str,
+        may_claim: Callable[[], bool],
+    ) -> None:
+        self._catalog = catalog
+        self._providers = {provider.name: provider for provider in catalog.describe()}
+        self._committer = committer
+        self._journal = journal
+        self._ownership = ownership
+        self._backlog = ownership.backlog
+        self._clock = clock
+        self._boot_id = boot_id
+        self._may_claim = may_claim
+
+    async def start(self, start: Start) -> Started:
+        """One run. InvalidArgument, NotFound (provider), AlreadyExists (run or request id), Unavailable."""
+        definition = self._definition(start)
+        now = self._clock.now()
+        run_id = start.run_id or self._clock.new_id("run")
+        change = lifecycle.create(run_id, definition, now, start.start_after)
+        if start.validate_only:
+            return Started(change.run, False)
+        request = None
+        if start.request_id:
+            request = Request(start.principal, start.request_id, start.digest, run_id, now + _REQUEST_KEPT)
+        result = await self._store(change, request, now)
+        if isinstance(result, Change):
+            return Started(result.run, True)
+        return await self._existing(start, run_id, result)
+
+    async def start_many(self, starts: Sequence[Start]) -> Sequence[Started | RuncastError]:
+        """Many runs, gathered by one commit, each with an outcome of its own."""
+        outcomes = await asyncio.gather(*[self.start(start) for start in starts], return_exceptions=True)
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException) and not isinstance(outcome, RuncastError):
+                raise outcome
+        return outcomes  # type: ignore[return-value]  # whatever else was raised above
+
+    def _definition(self, start: Start) -> Definition:
+        check(start)
+        provider = self._providers.get(start.provider)
+        if provider is None:
+            raise NotFound(
+                "provider", start.provider, "`runcast providers ls` lists what this server can run"
+            )
+        if not self._ownership.serves(provider.execution):
+            kind = provider.execution.name
+            message = f"this server executes no {kind} providers"
+            raise FailedPrecondition(provider.name, message, reason="EXECUTION_OFF")
+        json_text = self._catalog.validate(provider.name, start.input.json or "")
+        return Definition(
+            provider=provider.name,
+            spec=merged(provider.defaults, start.overrides),
+            input=Payload(json=json_text),
+            execution=provider.execution,
+            idempotent=provider.idempotent,
+            checkpointing=provider.checkpointing,
+            pausable=provider.pausable,
+            labels=start.labels,
+            principal=start.principal,
+            trace_parent=start.trace_parent,
+        )
+
+    def _store(self, change: Change, request: Request | None, now: int) -> "asyncio.Future[Change | Result]":
+        """Commit a new run, claimed at once where a slot is free; it begins also when nobody waits any more."""
+        answer: asyncio.Future[Change | Result] = asyncio.get_running_loop().create_future()
+        run, kind = change.run, change.run.definition.execution
+        claimed = (
+            run.state is State.QUEUED
+            and kind not in self._backlog
+            and self._may_claim()
+            and self._ownership.acquire(kind)
+        )
+        if claimed:
+            change = fold((change, lifecycle.claim(run, self._boot_id, now)))
+
+        def done(result: Result | RuncastError) -> None:
+            saved = type(result) is Saved
+            if claimed and saved:
+                self._ownership.begin(change.run)
+            elif claimed:
+                self._ownership.release(kind)
+            if answer.done():
+                return
+            if isinstance(result, RuncastError):
+                answer.set_exception(result)
+            else:
+                answer.set_result(change if saved else result)
+
+        self._committer.submit(Group((change,), request), done)
+        return answer
+
+    async def _existing(self, start: Start, run_id: str, result: Result) -> Started:
+        if isinstance(result, Known):
+            if result.digest != start.digest:
+                message = f"request id {start.request_id!r} was used for another request: choose a new one"
+                raise AlreadyExists("request", start.request_id, message, reason="REQUEST_ID_REUSED")
+            return Started(await self._journal.get(result.run_id), False)
+        if start.use_existing:
+            return Started(await self._journal.get(run_id), False)
+        message = f"there is a run {run_id!r} already: choose another id, or ask for USE_EXISTING"
+        raise AlreadyExists("run", run_id, message, reason="RUN_ID_TAKEN")

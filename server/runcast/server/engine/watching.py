@@ -1,0 +1,111 @@
+"""Watches a run: a cursor on its journal, with no queue of its own."""
+
+from collections.abc import AsyncIterator, Callable
+
+from msgspec import Struct
+
+from runcast.server.engine.journal import Batch, Journal
+from runcast.server.model.errors import OutOfRange
+from runcast.server.model.run import Run
+from runcast.server.notifier.abc import Notifier
+
+
+class Snapshot(Struct, frozen=True):
+    """The run as it is when the watch begins, and where its stored journal begins and ends."""
+
+    run: Run
+
+
+class Gap(Struct, frozen=True):
+    """These events were asked for and are trimmed; the watch goes on behind them."""
+
+    first: int
+    last: int
+
+
+class CaughtUp(Struct, frozen=True):
+    """All that was stored when the watch began was sent; what follows is live."""
+
+
+class Heartbeat(Struct, frozen=True):
+    """Nothing happened for a while."""
+
+
+class Completed(Struct, frozen=True):
+    """The run is final and all its events were sent."""
+
+    run: Run
+
+
+class GoingAway(Struct, frozen=True):
+    """This server ends the stream; watch again, on any server."""
+
+
+Frame = Snapshot | Gap | Batch | CaughtUp | Heartbeat | Completed | GoingAway
+
+
+class Watch(Struct, frozen=True, kw_only=True):
+    """What to watch: exclusively behind `after`, or from the last `last_events` on; heartbeats in seconds."""
+
+    run_id: str
+    after: int = 0
+    last_events: int | None = None
+    require_complete: bool = False
+    heartbeat: float = 15.0
+
+
+class Watcher:
+    """Follows runs for any number of streams."""
+
+    def __init__(self, journal: Journal, notifier: Notifier, going_away: Callable[[], bool]) -> None:
+        self._journal = journal
+        self._notifier = notifier
+        self._going_away = going_away
+
+    async def frames(self, what: Watch) -> AsyncIterator[tuple[int, Frame]]:
+        """Each frame with the sequence to resume behind. NotFound, OutOfRange (SEQUENCE_AHEAD, EVENTS_COMPACTED).
+
+        Subscribe first, then read from the cursor: a hint may be missed or doubled, the journal is the truth.
+        """
+        with self._notifier.subscribe(what.run_id) as news:
+            run = await self._journal.get(what.run_id)
+            cursor, gap = _place(what, run)
+            yield cursor, Snapshot(run)
+            if gap is not None:
+                yield cursor, gap
+            stored, caught_up = run.last_sequence, False
+            while True:
+                batch = await self._journal.read(what.run_id, cursor)
+                if batch is not None:
+                    if batch.first > cursor + 1:
+                        yield batch.first - 1, Gap(cursor + 1, batch.first - 1)
+                    cursor = batch.last
+                    yield cursor, batch
+                run = await self._journal.get(what.run_id)
+                if run.state.final and cursor >= run.last_sequence:
+                    yield cursor, Completed(run)
+                    return
+                if not caught_up and cursor >= stored:
+                    caught_up = True
+                    yield cursor, CaughtUp()
+                elif batch is None:
+                    if self._going_away():
+                        yield cursor, GoingAway()
+                        return
+                    if not await news.wait(what.heartbeat):
+                        yield cursor, Heartbeat()
+
+
+def _place(what: Watch, run: Run) -> tuple[int, Gap | None]:
+    """Where to begin reading, and what of the journal before it is gone."""
+    if what.last_events is not None:
+        return max(run.first_sequence - 1, run.last_sequence - what.last_events), None
+    if what.after > run.last_sequence:
+        message = f"run {run.id} has {run.last_sequence} events, none behind {what.after}: resume from its own cursor"
+        raise OutOfRange(message, reason="SEQUENCE_AHEAD", last_sequence=str(run.last_sequence))
+    if what.after + 1 >= run.first_sequence:
+        return what.after, None
+    if what.require_complete:
+        message = f"events {what.after + 1} to {run.first_sequence - 1} of run {run.id} are trimmed"
+        raise OutOfRange(message, reason="EVENTS_COMPACTED", first_sequence=str(run.first_sequence))
+    return run.first_sequence - 1, Gap(what.after + 1, run.first_sequence - 1)
