@@ -1,0 +1,290 @@
+"""One attempt's way to its run: takes reports from any thread, and turns a refusal into the end of the code."""
+
+import asyncio
+import threading
+import time
+from abc import abstractmethod
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import Protocol
+
+from runcast.provider.clock import SYSTEM, Clock
+from runcast.provider.errors import Cancelled
+from runcast.provider.lines import Lines
+from runcast.provider.progress import Teller
+from runcast.provider.text import attributes, clean
+from runcast.server.model.call import Call
+from runcast.server.model.errors import Fenced
+from runcast.server.model.event import LogLine, Report, Severity
+
+GLANCE = 0.05
+
+
+class Channel(Protocol):
+    """Where a coroutine's reports go; called on the event loop's thread only, and each may raise Fenced."""
+
+    def report(self, report: Report) -> None:
+        """Take a report; never blocks."""
+
+    async def commit(self, report: Report) -> None:
+        """Take a report and return once it, and all before it, is durable."""
+
+    async def drain(self) -> None:
+        """Return once there is room for more reports."""
+
+
+class BlockingChannel(Protocol):
+    """Where a plain function's reports go, from any thread; `report` and `commit` may raise Fenced."""
+
+    def report(self, report: Report) -> None:
+        """Take a report; may wait while too many are on their way."""
+
+    def commit(self, report: Report) -> None:
+        """Take a report and return once it, and all before it, is durable."""
+
+    def cancelled(self) -> bool:
+        """Whether the attempt was asked to end."""
+
+
+class Reporter:
+    """What contexts, and captured output, tell through. Reports raise Cancelled once the attempt is over."""
+
+    __slots__ = ("_lines", "_teller", "call", "clock", "over")
+
+    def __init__(self, call: Call, clock: Clock = SYSTEM) -> None:
+        self.call = call
+        self.clock = clock
+        self.over = ""
+        self._teller: Teller | None = None
+        self._lines: dict[str, Lines] | None = None
+
+    @abstractmethod
+    def deliver(self, report: Report) -> None:
+        """Hand a report to the channel, from whatever thread this is called in."""
+
+    @abstractmethod
+    def later(self, delay: float, callback: Callable[[], None]) -> None:
+        """Call back after `delay` seconds; at the latest when the attempt ends, or not at all."""
+
+    @property
+    @abstractmethod
+    def cancelled(self) -> bool:
+        """Whether the attempt was asked to end."""
+
+    @abstractmethod
+    def stop(self) -> BaseException:
+        """What to raise in code that was asked to end."""
+
+    def raise_if_cancelled(self) -> None:
+        """End the code if it was asked to, or if its attempt is over."""
+        if self.over:
+            raise Cancelled(self.over)
+        if self.cancelled:
+            raise self.stop()
+
+    def send(self, report: Report) -> None:
+        """Tell; what the channel itself prints or logs is not the run's."""
+        if self.over:
+            raise Cancelled(self.over)
+        token = current.set(None)
+        try:
+            self.deliver(report)
+        except Fenced as error:
+            raise self.fenced(error) from error
+        finally:
+            current.reset(token)
+
+    def fenced(self, error: Fenced) -> Cancelled:
+        """Nothing more is taken from this attempt: what to raise in its code."""
+        self.over = error.message
+        return Cancelled(error.message)
+
+    def log(self, severity: Severity, message: str, logger: str, extra: dict[str, object]) -> None:
+        """Tell a line of the log; too long ones are cut and say so."""
+        self.send(LogLine(severity, clean(message), clean(logger, 256), attributes(extra)))
+
+    @property
+    def progress(self) -> Teller:
+        """How far the attempt is."""
+        if self._teller is None:
+            self._teller = Teller(self.send, self.later, self.clock)
+        return self._teller
+
+    def lines(self, stream: str, severity: Severity) -> Lines:
+        """The text written to `stdout` or `stderr`."""
+        if self._lines is None:
+            self._lines = {}
+        found = self._lines.get(stream)
+        if found is None:
+            found = self._lines[stream] = Lines(lambda line: self.log(severity, line, stream, {}))
+        return found
+
+    def flush(self) -> None:
+        """Tell what waits: progress that was coalesced, and lines without an end."""
+        if self._teller is not None:
+            self._teller.flush()
+        if self._lines is not None:
+            for lines in self._lines.values():
+                lines.close()
+
+    def close(self) -> None:
+        """The code has ended: flush, and take nothing more. Never raises."""
+        if (self._teller is not None or self._lines is not None) and not self.over:
+            try:
+                self.flush()
+            except Cancelled:
+                return
+        self.over = self.over or "the attempt is over"
+
+
+class LoopReporter(Reporter):
+    """For a coroutine; `task` is the one that runs it."""
+
+    __slots__ = ("_report", "_thread", "asked", "channel", "loop", "task")
+
+    def __init__(
+        self,
+        call: Call,
+        channel: Channel,
+        clock: Clock = SYSTEM,
+        asked: Callable[[], bool] | None = None,
+    ) -> None:
+        super().__init__(call, clock)
+        self.channel = channel
+        self.asked = asked
+        self.loop = asyncio.get_running_loop()
+        self.task = asyncio.current_task()
+        self._report = channel.report
+        self._thread = threading.get_ident()
+
+    def deliver(self, report: Report) -> None:
+        """At once on the loop's thread, and soon from another."""
+        if threading.get_ident() == self._thread:
+            self._report(report)
+        else:
+            self.loop.call_soon_threadsafe(self._from_thread, report)
+
+    def later(self, delay: float, callback: Callable[[], None]) -> None:
+        """By a timer of the loop."""
+        if threading.get_ident() == self._thread:
+            self.loop.call_later(delay, self._quietly, callback)
+        else:
+            self.loop.call_soon_threadsafe(self.loop.call_later, delay, self._quietly, callback)
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether its task is being cancelled."""
+        if self.task is not None and self.task.cancelling():
+            return True
+        return self.asked is not None and self.asked()
+
+    def stop(self) -> BaseException:
+        """As the loop itself does it."""
+        return asyncio.CancelledError("the attempt was asked to stop")
+
+    async def commit(self, report: Report) -> None:
+        """Return once the report is durable."""
+        self.raise_if_cancelled()
+        token = current.set(None)
+        try:
+            await self.channel.commit(report)
+        except Fenced as error:
+            raise self.fenced(error) from error
+        finally:
+            current.reset(token)
+
+    async def drain(self) -> None:
+        """Give the loop a turn, and wait until there is room for more reports."""
+        await asyncio.sleep(0)
+        try:
+            await self.channel.drain()
+        except Fenced as error:
+            raise self.fenced(error) from error
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait, as the loop does."""
+        await asyncio.sleep(seconds)
+
+    def _from_thread(self, report: Report) -> None:
+        if not self.over:
+            self._quietly(lambda: self._report(report))
+
+    def _quietly(self, callback: Callable[[], None]) -> None:
+        """On the loop there is nobody to end: the code hears of it when it tells the next thing."""
+        if self.over:
+            return
+        try:
+            callback()
+        except Fenced as error:
+            self.fenced(error)
+        except Cancelled:
+            return
+
+
+class BlockingReporter(Reporter):
+    """For a plain function, and for the threads that it starts."""
+
+    __slots__ = ("_timer", "channel")
+
+    def __init__(self, call: Call, channel: BlockingChannel, clock: Clock = SYSTEM) -> None:
+        super().__init__(call, clock)
+        self.channel = channel
+        self._timer: threading.Timer | None = None
+
+    def deliver(self, report: Report) -> None:
+        """At once: the channel is made for any thread."""
+        self.channel.report(report)
+
+    def later(self, delay: float, callback: Callable[[], None]) -> None:
+        """By a thread: the function's own may be busy."""
+        self._timer = threading.Timer(delay, self._quietly, [callback])
+        self._timer.daemon = True
+        self._timer.start()
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the channel says so."""
+        return self.channel.cancelled()
+
+    def stop(self) -> BaseException:
+        """What passes by `except Exception`."""
+        return Cancelled("the attempt was asked to stop")
+
+    def commit(self, report: Report) -> None:
+        """Return once the report is durable."""
+        self.raise_if_cancelled()
+        token = current.set(None)
+        try:
+            self.channel.commit(report)
+        except Fenced as error:
+            raise self.fenced(error) from error
+        finally:
+            current.reset(token)
+
+    def sleep(self, seconds: float) -> None:
+        """Wait, and look now and then whether to end."""
+        end = time.monotonic() + seconds
+        while True:
+            self.raise_if_cancelled()
+            left = end - time.monotonic()
+            if left <= 0:
+                return
+            time.sleep(min(left, GLANCE))
+
+    def close(self) -> None:
+        """Also without a timer left behind."""
+        if self._timer is not None:
+            self._timer.cancel()
+        super().close()
+
+    def _quietly(self, callback: Callable[[], None]) -> None:
+        if self.over:
+            return
+        try:
+            callback()
+        except Cancelled:
+            return
+
+
+current: ContextVar[Reporter | None] = ContextVar("runcast_reporter")
+"""Whose code this is. Not set: nobody's, or in a process that runs one attempt, that attempt's. None: the server's own."""

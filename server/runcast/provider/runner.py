@@ -1,0 +1,107 @@
+"""Runs one attempt of a provider, and says how it ended: what executors call, on the loop, in a thread, in a process."""
+
+import asyncio
+from typing import Any
+
+from runcast.provider.capture import own
+from runcast.provider.context import Context, SyncContext
+from runcast.provider.definition import Provider
+from runcast.provider.errors import Cancelled
+from runcast.provider.failure import failed
+from runcast.provider.reporter import (
+    GLANCE,
+    BlockingChannel,
+    BlockingReporter,
+    Channel,
+    LoopReporter,
+    current,
+)
+from runcast.server.model.call import Call, End, Returned, Stopped
+from runcast.server.model.event import Report
+
+AnyProvider = Provider[..., Any]
+
+
+async def run_async(provider: AnyProvider, call: Call, channel: Channel) -> End:
+    """Run a coroutine provider in this task: Returned or Raised; Stopped once its attempt is over for the channel.
+
+    A cancellation of the task passes through. What waits to be told is told before this returns.
+    """
+    return await _run(provider, call, LoopReporter(call, channel))
+
+
+def run_blocking(provider: AnyProvider, call: Call, channel: BlockingChannel) -> End:
+    """Run a plain function, or a coroutine in a loop of its own: Returned, Raised, or Stopped if it was cancelled."""
+    if provider.coroutine:
+        return _run_on_own_loop(provider, call, channel)
+    reporter = BlockingReporter(call, channel)
+    token = current.set(reporter)
+    own(reporter)
+    try:
+        arguments = provider.parameters.parse(call.input)
+        context = SyncContext(reporter) if provider.context else None
+        return Returned(provider.result.text(provider.invoke(context, arguments)))
+    except Cancelled:
+        return Stopped()
+    except (Exception, SystemExit, BaseExceptionGroup) as error:  # noqa: BLE001 - whatever it is, it is the run's end
+        return failed(error)
+    finally:
+        reporter.close()
+        own(None)
+        current.reset(token)
+
+
+async def _run(provider: AnyProvider, call: Call, reporter: LoopReporter) -> End:
+    token = current.set(reporter)
+    try:
+        arguments = provider.parameters.parse(call.input)
+        context = Context(reporter) if provider.context else None
+        return Returned(provider.result.text(await provider.invoke(context, arguments)))
+    except Cancelled:
+        return Stopped()
+    except (Exception, SystemExit, BaseExceptionGroup) as error:  # noqa: BLE001 - whatever it is, it is the run's end
+        return failed(error)
+    finally:
+        reporter.close()
+        current.reset(token)
+
+
+def _run_on_own_loop(provider: AnyProvider, call: Call, channel: BlockingChannel) -> End:
+    try:
+        with asyncio.Runner() as runner:
+            return runner.run(_watched(provider, call, channel))
+    except (Cancelled, asyncio.CancelledError):
+        return Stopped()
+
+
+async def _watched(provider: AnyProvider, call: Call, channel: BlockingChannel) -> End:
+    """The provider's coroutine, cancelled when the channel says so."""
+    reporter = LoopReporter(call, _Bridge(channel), asked=channel.cancelled)
+    task, loop = asyncio.current_task(), asyncio.get_running_loop()
+
+    def look() -> None:
+        if channel.cancelled() and task is not None:
+            task.cancel("the attempt was asked to stop")
+        elif not reporter.over:
+            loop.call_later(GLANCE, look)
+
+    look()
+    own(reporter)
+    try:
+        return await _run(provider, call, reporter)
+    finally:
+        own(None)
+
+
+class _Bridge:
+    """A blocking channel for a coroutine that has its loop to itself: nobody else waits while it blocks."""
+
+    def __init__(self, channel: BlockingChannel) -> None:
+        self.report = channel.report
+        self._commit = channel.commit
+
+    async def commit(self, report: Report) -> None:
+        self._commit(report)
+
+    async def drain(self) -> None:
+        return
