@@ -5,12 +5,11 @@ import itertools
 import os
 import time
 import traceback
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from runcast.server.executor.child import Cancelled
-from runcast.server.executor.on_loop import Channel
-from runcast.server.executor.thread import BlockingChannel
+from runcast.provider.errors import Cancelled
+from runcast.provider.reporter import BlockingChannel, Channel
 from runcast.server.model.call import Call, End, Raised, Returned, Stopped
 from runcast.server.model.errors import RuncastError
 from runcast.server.model.event import LogLine, SaveCheckpoint, Severity
@@ -56,11 +55,6 @@ def run_blocking(call: Call, channel: BlockingChannel) -> End:
 def raised(error: Exception) -> Raised:
     """An exception as an end."""
     return Raised(Error(2, "PROVIDER_EXCEPTION", str(error)), "".join(traceback.format_exception(error)))
-
-
-def load(_providers: Sequence[str]) -> Callable[[Call, BlockingChannel], End]:
-    """What the forkserver is told to run attempts by."""
-    return run_blocking
 
 
 # ------------------------------------------------------------------------------------------------ ends by itself

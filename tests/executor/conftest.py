@@ -16,7 +16,8 @@ from runcast.server.executor.thread import ThreadExecutor
 from tests.executor.code import run_async, run_blocking
 from tests.executor.recorder import eventually
 
-LOADER = "tests.executor.code:load"
+LOADER = "tests.executor.processes:load"
+Make = Callable[[str], Awaitable[LocalExecutor]]
 KINDS: dict[str, Callable[[], LocalExecutor]] = {
     "async": lambda: AsyncExecutor(run_async, 4),
     "thread": lambda: ThreadExecutor(run_blocking, 4),
@@ -51,7 +52,7 @@ async def nothing_leaks() -> AsyncIterator[None]:
 
 
 @pytest.fixture
-async def make(nothing_leaks: None) -> AsyncIterator[Callable[[str], Awaitable[LocalExecutor]]]:
+async def make(nothing_leaks: None) -> AsyncIterator[Make]:
     """Makes an executor, opened; closed at the end."""
     async with contextlib.AsyncExitStack() as made:
 
@@ -65,9 +66,7 @@ async def make(nothing_leaks: None) -> AsyncIterator[Callable[[str], Awaitable[L
 
 
 @pytest.fixture(params=KINDS)
-async def executor(
-    request: pytest.FixtureRequest, make: Callable[[str], Awaitable[LocalExecutor]]
-) -> LocalExecutor:
+async def executor(request: pytest.FixtureRequest, make: Make) -> LocalExecutor:
     """One of the three."""
     return await make(request.param)
 

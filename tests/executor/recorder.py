@@ -11,10 +11,11 @@ DEADLINE = 20
 
 
 class Recorder:
-    """Everything in the order in which it came: reports, then "durable" for each commit, then the end."""
+    """Everything in the order in which it came: reports, then "durable" for each commit, then the end; the messages of log lines also apart."""
 
     def __init__(self) -> None:
         self.story: list[Report | str] = []
+        self.lines: list[str] = []
         self.ends: list[End] = []
         self.fenced = False
         self.roomy = asyncio.Event()
@@ -29,6 +30,8 @@ class Recorder:
     def report(self, report: Report) -> None:
         self._check()
         self.story.append(report)
+        if isinstance(report, LogLine):
+            self.lines.append(report.message)
         self._changed.set()
 
     async def commit(self, report: Report) -> None:
@@ -51,11 +54,6 @@ class Recorder:
             raise Fenced("the attempt is not current")
 
     # What a test asks.
-
-    @property
-    def lines(self) -> list[str]:
-        """The messages of the log lines."""
-        return [item.message for item in self.story if isinstance(item, LogLine)]
 
     async def until(self, true: Callable[[], object]) -> None:
         """Return once `true()` holds, which changes with what is told here."""

@@ -150,7 +150,8 @@ def stopped_unasked() -> Raised:
 def broken(error: BaseException | None) -> Raised:
     """The executor itself, or what it runs providers by, failed; the run must not hang for that."""
     _log.error("an attempt could not be run", exc_info=error)
-    return Raised(Error(INTERNAL, "EXECUTOR_FAILED", f"{type(error).__name__}: {error}"))
+    reason = error.reason if isinstance(error, RuncastError) else "EXECUTOR_FAILED"
+    return Raised(Error(INTERNAL, reason, f"{type(error).__name__}: {error}"))
 
 
 def _failed(error: Exception) -> RuncastError:

@@ -4,42 +4,35 @@ import contextlib
 import faulthandler
 import itertools
 import os
+import select
 import signal
-import socket
 import sys
 import threading
-from collections.abc import Callable
-from queue import Empty, SimpleQueue
+from collections.abc import Callable, Sequence
+from queue import SimpleQueue
 from types import FrameType
-from typing import NoReturn, Protocol
+from typing import NoReturn
 
+from runcast.provider.errors import Cancelled
+from runcast.provider.reporter import BlockingChannel
 from runcast.server.executor import tree, wire
 from runcast.server.executor.attempt import broken
 from runcast.server.model.call import Call, End, Raised, Returned, Stopped
 from runcast.server.model.errors import Fenced, RuncastError
 from runcast.server.model.event import Report
 
-# How many frames may wait for the socket before the provider waits; a large one is waited for at once.
-MANY, LARGE = 256, 16_384
-
-
-class Cancelled(BaseException):
-    """Raised where the provider's main thread stands when it has not ended by itself."""
-
-
-class BlockingChannel(Protocol):
-    """What a blocking provider tells through, from any thread."""
-
-    def report(self, report: Report) -> None: ...
-    def commit(self, report: Report) -> None: ...
-    def cancelled(self) -> bool: ...
+_CHUNK = 65_536
 
 
 Run = Callable[[Call, BlockingChannel], End]
 
 
-def main(run: Run, parent: int, connection: int, out: int, err: int) -> NoReturn:
-    """Run the one attempt that comes over `connection`, in a session of its own, and exit."""
+def main(run: Run, parent: int, descriptors: Sequence[int]) -> NoReturn:
+    """Run the one attempt that comes from the server, in a session of its own, and exit.
+
+    The descriptors: what to read from, what to write to, and what becomes the standard output and error.
+    """
+    reading, writing, out, err = descriptors
     os.setsid()
     tree.adopt_orphans()  # so that this process has all that it started below it, and its parent finds it there
     tree.die_with_parent(parent)
@@ -48,7 +41,7 @@ def main(run: Run, parent: int, connection: int, out: int, err: int) -> NoReturn
     os.close(out)
     os.close(err)
     faulthandler.enable()
-    line = Line(socket.socket(fileno=connection))
+    line = Line(reading, writing)
     line.finish(_execute(run, line.begin(), line))
     os._exit(0)
 
@@ -72,31 +65,28 @@ def _execute(run: Run, call: Call, line: "Line") -> End:
 class Line:
     """The attempt's connection to the server.
 
-    The main thread may be broken anywhere by `interrupt`, so it holds no lock and writes nothing itself: it puts
-    frames into a queue whose operations are atomic, and waits at gates, which another thread opens.
+    The main thread may be broken anywhere by `interrupt`, so nothing here holds a lock: a report is written at once by
+    whoever makes it (it survives a crash right after), in pieces that are each written as a whole or not at all.
     """
 
-    def __init__(self, connection: socket.socket) -> None:
-        self._socket = connection
-        self._frames = wire.to_process()
-        self._out: SimpleQueue[bytes | SimpleQueue[None] | None] = SimpleQueue()
-        self._gates: dict[int, SimpleQueue[wire.Committed]] = {}
+    def __init__(self, reading: int, writing: int) -> None:
+        self._reading = reading
+        self._writing = writing
+        self._messages = wire.to_process()
         self._numbers = itertools.count(1)
+        self._answers: dict[int, SimpleQueue[wire.Committed]] = {}
         self._main = threading.get_ident()
         self._armed = False
         self._asked = False
         self._refused = ""
-        self._sender = threading.Thread(target=self._send, name="reports", daemon=True)
 
     def begin(self) -> Call:
-        """The call, once it has come; from then on the line is read and written by threads of its own."""
-        while data := self._socket.recv(1 << 18):
-            for message in self._frames.feed(data):
+        """The call, once it has come; from then on a thread of its own hears what the server says."""
+        while data := os.read(self._reading, _CHUNK):
+            for message in self._messages.feed(data):
                 if isinstance(message, wire.Begin):
-                    call = message.call
-                    threading.Thread(target=self._receive, name="requests", daemon=True).start()
-                    self._sender.start()
-                    return call
+                    threading.Thread(target=self._hear, name="requests", daemon=True).start()
+                    return message.call
         os._exit(1)  # the server is gone
 
     # What the provider calls, in any thread.
@@ -104,21 +94,16 @@ class Line:
     def report(self, report: Report) -> None:
         """Send a report; waits while too much is on its way."""
         self._check()
-        frame = wire.frame(wire.Told(report))
-        self._out.put(frame)
-        if len(frame) > LARGE or self._out.qsize() > MANY:
-            gate: SimpleQueue[None] = SimpleQueue()
-            self._out.put(gate)
-            gate.get()
+        self._send(wire.Told(report))
 
     def commit(self, report: Report) -> None:
         """Send a report and wait until it is durable."""
         self._check()
         number = next(self._numbers)
-        gate = self._gates[number] = SimpleQueue()
-        self._out.put(wire.frame(wire.Commit(number, report)))
-        answer = gate.get()
-        self._gates.pop(number, None)
+        answers = self._answers[number] = SimpleQueue()
+        self._send(wire.Commit(number, report))
+        answer = answers.get()
+        self._answers.pop(number, None)
         if answer.reason == Fenced.reason:
             raise Fenced(answer.message)
         if answer.reason:
@@ -145,51 +130,47 @@ class Line:
         self._main = 0
 
     def finish(self, end: End) -> None:
-        """Send all that waits, and the end."""
+        """Send the end."""
         with contextlib.suppress(Exception):
             sys.stdout.flush()
             sys.stderr.flush()
         if not isinstance(end, Returned | Raised | Stopped):
             end = broken(TypeError(f"an attempt cannot end as {end!r}"))
         try:
-            self._out.put(wire.frame(wire.Ended(end)))
+            self._send(wire.Ended(end))
         except Exception as error:  # noqa: BLE001 - an end that cannot be told becomes one that can
-            self._out.put(wire.frame(wire.Ended(broken(error))))
-        self._out.put(None)
-        self._sender.join()
+            self._send(wire.Ended(broken(error)))
 
-    # The two threads.
+    def _send(self, message: wire.FromProcess) -> None:
+        for piece in wire.pieces(message, next(self._numbers)):
+            while not self._write(piece):
+                room = select.poll()
+                room.register(self._writing, select.POLLOUT)
+                room.poll()
 
-    def _send(self) -> None:
-        ended = False
-        while not ended:
-            frames: list[bytes] = []
-            gates: list[SimpleQueue[None]] = []
-            item = self._out.get()
-            with contextlib.suppress(Empty):
-                while item is not None:
-                    if isinstance(item, bytes):
-                        frames.append(item)
-                    else:
-                        gates.append(item)
-                    item = self._out.get_nowait()
-                ended = True
-            with contextlib.suppress(OSError):  # the server is gone, and this process will be
-                self._socket.sendall(b"".join(frames))
-            for gate in gates:
-                gate.put(None)
+    def _write(self, piece: bytes) -> bool:
+        try:
+            os.write(self._writing, piece)
+        except BlockingIOError:
+            return False
+        except OSError:
+            os._exit(1)  # the server is gone, or the provider closed what it did not open
+        return True
 
-    def _receive(self) -> None:
+    # The thread that hears.
+
+    def _hear(self) -> None:
         with contextlib.suppress(OSError):
-            while data := self._socket.recv(1 << 16):
-                for message in self._frames.feed(data):
+            while data := os.read(self._reading, _CHUNK):
+                for message in self._messages.feed(data):
                     self._take(message)
+        os._exit(1)  # as above
 
     def _take(self, message: wire.ToProcess) -> None:
         match message:
             case wire.Committed(number):
-                if gate := self._gates.get(number):
-                    gate.put(message)
+                if answers := self._answers.get(number):
+                    answers.put(message)
             case wire.Refused(text):
                 self._refused = text
             case wire.Stop(urgent):

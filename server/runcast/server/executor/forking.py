@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from runcast.server.executor import child, tree, wire
 
-_DESCRIPTORS = 3
+_DESCRIPTORS = 4
 _LONGEST_ERROR = 16_384
 
 
@@ -26,6 +26,7 @@ def main(control: int, server: int) -> None:
     tree.die_with_parent(server)  # a module that hangs while it is loaded must not outlive the server …
     run = _load(channel)
     if run is not None:
+        sys.stdout.flush()  # or each child would write what still waits here, to its run's log
         tree.outlive_parent()  # … but from now on there may be children to kill when it dies
         gc.collect()
         gc.freeze()  # a collection in a child would write to every page that it shares with this process
@@ -111,7 +112,7 @@ class _Forkserver:
             # Of the server's end there is one holder, the server: its end-of-file is what ends this tree.
             for own in (self._channel.detach(), self._wake, self._waker):
                 os.close(own)
-            child.main(self._run, parent, *descriptors)
+            child.main(self._run, parent, descriptors)
         except BaseException:  # noqa: BLE001 - what is above this frame belongs to the forkserver
             traceback.print_exc()
         finally:

@@ -2,21 +2,11 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Protocol
 
+from runcast.provider.reporter import Channel
 from runcast.server.executor.attempt import LocalAttempt, LocalExecutor, broken
 from runcast.server.model.call import Call, End, Sink, Stopped
-from runcast.server.model.event import Report
 from runcast.server.model.run import Execution
-
-
-class Channel(Protocol):
-    """What a coroutine provider tells through: a sink that cannot be ended."""
-
-    def report(self, report: Report) -> None: ...
-    async def commit(self, report: Report) -> None: ...
-    async def drain(self) -> None: ...
-
 
 RunAsync = Callable[[Call, Channel], Awaitable[End]]
 

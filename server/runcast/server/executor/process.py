@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import socket
 from collections.abc import Sequence
 
 import msgspec
@@ -19,10 +18,9 @@ from runcast.server.model.errors import Fenced
 from runcast.server.model.event import Severity
 from runcast.server.model.run import Error, Execution
 
-_LOADER = "runcast.server.executor.child:load"
+_LOADER = "runcast.provider.loading:attempts"
 # A process that has told its end, or has let go of its connection, is dead at once or not in order.
 _LINGERING = 5
-_OUTPUTS = (("stdout", Severity.INFO), ("stderr", Severity.WARNING))
 
 
 class ProcessExecutor(LocalExecutor):
@@ -88,21 +86,20 @@ class _ProcessAttempt(LocalAttempt):
 
     def _fork(self) -> asyncio.Future[wire.Gone]:
         with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
-            here, there = socket.socketpair()
-            ours.callback(here.close)
-            theirs.callback(there.close)
-            pipes = []
-            for _ in range(2):
-                reading, writing = os.pipe()
-                ours.callback(os.close, reading)
-                theirs.callback(os.close, writing)
-                pipes.append((reading, writing))
-            self._number, gone = self._forkserver.fork([there.fileno(), *(writing for _, writing in pipes)])
+            their_reading, writing = _pipe(theirs, ours)
+            reading, their_writing = _pipe(ours, theirs)
+            out, their_out = _pipe(ours, theirs)
+            err, their_err = _pipe(ours, theirs)
+            os.set_blocking(their_writing, False)
+            descriptors = [their_reading, their_writing, their_out, their_err]
+            self._number, gone = self._forkserver.fork(descriptors)
             ours.pop_all()
-        self._connection = Connection(here)
+        self._connection = Connection(reading, writing)
         gone.add_done_callback(self._connection.hang_up)
-        for (reading, _), (logger, severity) in zip(pipes, _OUTPUTS, strict=True):
-            self._outputs.append(RawOutput(reading, logger, severity, self.report))
+        self._outputs = [
+            RawOutput(out, "stdout", Severity.INFO, self.report),
+            RawOutput(err, "stderr", Severity.WARNING, self.report),
+        ]
         return gone
 
     def _say(self, message: wire.ToProcess) -> None:
@@ -126,14 +123,14 @@ class _ProcessAttempt(LocalAttempt):
 
     async def _listen(self) -> str:
         """Take what the process tells until it has nothing more to say; what was wrong with it, if anything."""
-        frames = wire.from_process()
+        messages = wire.from_process()
         assert self._connection is not None
         while self._end is None and (data := await self._connection.read()):
             try:
-                messages = list(frames.feed(data))
-            except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+                heard = list(messages.feed(data))
+            except (msgspec.MsgspecError, ValueError) as error:
                 return f"the process sent what cannot be understood: {error}"
-            for message in messages:
+            for message in heard:
                 await self._take(message)
         return ""
 
@@ -183,6 +180,14 @@ class _ProcessAttempt(LocalAttempt):
             self.finish(broken(RuntimeError("cancelled") if task.cancelled() else task.exception()))
         else:
             self.finish(task.result())
+
+
+def _pipe(reader: contextlib.ExitStack, writer: contextlib.ExitStack) -> tuple[int, int]:
+    """A pipe whose ends are closed with the stacks of those who hold them."""
+    reading, writing = os.pipe()
+    reader.callback(os.close, reading)
+    writer.callback(os.close, writing)
+    return reading, writing
 
 
 def _died(message: str, **metadata: str) -> Raised:

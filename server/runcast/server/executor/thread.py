@@ -6,8 +6,9 @@ import threading
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from queue import Empty, SimpleQueue
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
+from runcast.provider.reporter import BlockingChannel
 from runcast.server.executor.attempt import LocalAttempt, LocalExecutor, broken
 from runcast.server.model.call import Abandoned, Call, End, Raised, Returned, Sink, Stopped
 from runcast.server.model.errors import Fenced, RuncastError
@@ -16,14 +17,6 @@ from runcast.server.model.run import Execution
 
 # How many reports may wait between the thread and the loop before the thread waits.
 MANY = 256
-
-
-class BlockingChannel(Protocol):
-    """What a blocking provider tells through, from any thread; `report` may wait while too much is on its way."""
-
-    def report(self, report: Report) -> None: ...
-    def commit(self, report: Report) -> None: ...
-    def cancelled(self) -> bool: ...
 
 
 RunBlocking = Callable[[Call, BlockingChannel], End]

@@ -1,17 +1,22 @@
-"""What an attempt's process and the server say to each other: length-prefixed msgpack frames over a socket pair."""
+"""What an attempt's process and the server say to each other: msgpack messages over a pipe each way."""
 
+import select
+import struct
 from collections.abc import Iterator
 from typing import Generic, TypeVar
 
 import msgspec
-from msgspec import DecodeError, Struct
+from msgspec import Struct
 
 from runcast.server.model.call import Call, Raised, Returned, Stopped
 from runcast.server.model.event import Report
 
 # The largest thing that passes is a result (2 MiB) or a checkpoint (1 MiB), both refused elsewhere beyond their limits.
 LONGEST = 64 * 1024 * 1024
-_PREFIX = 4
+# A piece: its length, and 0 or the number of the message that it is a part of, with a bit for "more follows".
+_HEADER = struct.Struct(">HI")
+_MORE = 1 << 31
+_PIECE = select.PIPE_BUF - _HEADER.size
 
 
 class Told(Struct, frozen=True, array_like=True, tag=100):
@@ -113,35 +118,56 @@ _encoder = msgspec.msgpack.Encoder()
 encode = _encoder.encode
 
 
-def frame(message: Struct) -> bytes:
-    """A message as it goes over a stream."""
+def pieces(message: Struct, number: int) -> Iterator[bytes]:
+    """A message in pieces that a pipe takes each as a whole or not at all, whoever else writes to it.
+
+    So whoever is broken between two pieces, or writes while another does, spoils no message but perhaps its own.
+    `number` tells the pieces of one message from those of others; it is at least 1.
+    """
     body = encode(message)
-    return len(body).to_bytes(_PREFIX) + body
+    if len(body) <= _PIECE:
+        yield _HEADER.pack(len(body), 0) + body
+        return
+    for start in range(0, len(body), _PIECE):
+        piece = body[start : start + _PIECE]
+        more = _MORE if start + _PIECE < len(body) else 0
+        yield _HEADER.pack(len(piece), number % _MORE | more) + piece
 
 
-class Frames(Generic[T]):
-    """Cuts a stream into frames and decodes them; DecodeError where the other side talks nonsense."""
+class Messages(Generic[T]):
+    """Puts pieces together and decodes them; raises MsgspecError or ValueError where the other side talks nonsense."""
 
     def __init__(self, decoder: msgspec.msgpack.Decoder[T]) -> None:
         self._decode = decoder.decode
         self._buffer = bytearray()
+        self._begun: dict[int, bytearray] = {}
 
     def feed(self, data: bytes) -> Iterator[T]:
         """The messages that are complete with `data`; to be exhausted before the next call."""
         self._buffer += data
         start = 0
-        try:
-            while len(self._buffer) >= start + _PREFIX:
-                begin = start + _PREFIX
-                size = int.from_bytes(self._buffer[start:begin])
-                if size > LONGEST:
-                    raise DecodeError(f"a frame of {size} bytes")
-                if len(self._buffer) < begin + size:
-                    break
-                start = begin + size
-                yield self._decode(bytes(self._buffer[begin:start]))
-        finally:
-            del self._buffer[:start]
+        while len(self._buffer) >= start + _HEADER.size:
+            size, mark = _HEADER.unpack_from(self._buffer, start)
+            begin = start + _HEADER.size
+            if len(self._buffer) < begin + size:
+                break
+            start = begin + size
+            piece = bytes(self._buffer[begin:start])
+            whole = self._join(mark, piece) if mark else piece
+            if whole is not None:
+                yield self._decode(whole)
+        del self._buffer[:start]
+
+    def _join(self, mark: int, piece: bytes) -> bytes | None:
+        number = mark % _MORE
+        body = self._begun.setdefault(number, bytearray())
+        body += piece
+        if mark & _MORE:
+            if sum(map(len, self._begun.values())) > LONGEST:
+                raise ValueError(f"a message of more than {LONGEST} bytes")
+            return None
+        del self._begun[number]
+        return bytes(body)
 
 
 # Made once, not per attempt: a decoder of so large a union takes a millisecond to make.
@@ -151,11 +177,11 @@ to_forkserver = msgspec.msgpack.Decoder[ToForkserver](ToForkserver).decode
 from_forkserver = msgspec.msgpack.Decoder[FromForkserver](FromForkserver).decode
 
 
-def from_process() -> Frames[FromProcess]:
+def from_process() -> Messages[FromProcess]:
     """What the server reads from an attempt's process."""
-    return Frames(_FROM_PROCESS)
+    return Messages(_FROM_PROCESS)
 
 
-def to_process() -> Frames[ToProcess]:
+def to_process() -> Messages[ToProcess]:
     """What an attempt's process reads from the server."""
-    return Frames(_TO_PROCESS)
+    return Messages(_TO_PROCESS)
