@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, Unpack
 
 from msgspec import Raw
 
@@ -16,7 +16,7 @@ from runcast.server.model.event import PartialResult, SaveCheckpoint, Summary
 from runcast.server.model.run import EntityRef, Failure, Payload
 
 if TYPE_CHECKING:
-    from runcast.provider.testing import TestingContext, TestingSyncContext
+    from runcast.provider.testing import Given, RecordingContext, RecordingSyncContext
 
 T = TypeVar("T")
 ReporterT = TypeVar("ReporterT", bound=Reporter)
@@ -171,11 +171,11 @@ class Context(Common[LoopReporter]):
         await self._reporter.sleep(seconds)
 
     @staticmethod
-    def testing(**given: Any) -> "TestingContext":
+    def testing(**given: "Unpack[Given]") -> "RecordingContext":
         """A context without a server; see `runcast.provider.testing`."""
-        from runcast.provider.testing import TestingContext
+        from runcast.provider.testing import RecordingContext
 
-        return TestingContext(**given)
+        return RecordingContext(**given)
 
 
 class SyncContext(Common[BlockingReporter]):
@@ -207,11 +207,11 @@ class SyncContext(Common[BlockingReporter]):
         self._reporter.sleep(seconds)
 
     @staticmethod
-    def testing(**given: Any) -> "TestingSyncContext":
+    def testing(**given: "Unpack[Given]") -> "RecordingSyncContext":
         """A context without a server; see `runcast.provider.testing`."""
-        from runcast.provider.testing import TestingSyncContext
+        from runcast.provider.testing import RecordingSyncContext
 
-        return TestingSyncContext(**given)
+        return RecordingSyncContext(**given)
 
 
 AnyContext = Context | SyncContext

@@ -6,7 +6,7 @@ import time
 from abc import abstractmethod
 from collections.abc import Callable
 from contextvars import ContextVar
-from typing import Protocol
+from typing import Any, Protocol
 
 from runcast.provider.clock import SYSTEM, Clock
 from runcast.provider.errors import Cancelled
@@ -49,12 +49,13 @@ class BlockingChannel(Protocol):
 class Reporter:
     """What contexts, and captured output, tell through. Reports raise Cancelled once the attempt is over."""
 
-    __slots__ = ("_lines", "_teller", "call", "clock", "over")
+    __slots__ = ("_lines", "_teller", "call", "clock", "ending", "over")
 
     def __init__(self, call: Call, clock: Clock = SYSTEM) -> None:
         self.call = call
         self.clock = clock
         self.over = ""
+        self.ending = False
         self._teller: Teller | None = None
         self._lines: dict[str, Lines] | None = None
 
@@ -138,7 +139,7 @@ class Reporter:
 
 
 class LoopReporter(Reporter):
-    """For a coroutine; `task` is the one that runs it."""
+    """For a coroutine; `task` is the one that runs it, `asked` what else says that it is to end."""
 
     __slots__ = ("_report", "_thread", "asked", "channel", "loop", "task")
 
@@ -147,29 +148,33 @@ class LoopReporter(Reporter):
         call: Call,
         channel: Channel,
         clock: Clock = SYSTEM,
+        *,
+        loop: asyncio.AbstractEventLoop | None = None,
+        task: asyncio.Task[Any] | None = None,
         asked: Callable[[], bool] | None = None,
     ) -> None:
         super().__init__(call, clock)
         self.channel = channel
+        self.loop = loop
+        self.task = task
         self.asked = asked
-        self.loop = asyncio.get_running_loop()
-        self.task = asyncio.current_task()
         self._report = channel.report
         self._thread = threading.get_ident()
 
     def deliver(self, report: Report) -> None:
         """At once on the loop's thread, and soon from another."""
-        if threading.get_ident() == self._thread:
+        if self.loop is None or threading.get_ident() == self._thread:
             self._report(report)
         else:
             self.loop.call_soon_threadsafe(self._from_thread, report)
 
     def later(self, delay: float, callback: Callable[[], None]) -> None:
         """By a timer of the loop."""
+        loop = self.loop or asyncio.get_running_loop()
         if threading.get_ident() == self._thread:
-            self.loop.call_later(delay, self._quietly, callback)
+            loop.call_later(delay, self._quietly, callback)
         else:
-            self.loop.call_soon_threadsafe(self.loop.call_later, delay, self._quietly, callback)
+            loop.call_soon_threadsafe(loop.call_later, delay, self._quietly, callback)
 
     @property
     def cancelled(self) -> bool:
@@ -183,8 +188,9 @@ class LoopReporter(Reporter):
         return asyncio.CancelledError("the attempt was asked to stop")
 
     async def commit(self, report: Report) -> None:
-        """Return once the report is durable."""
-        self.raise_if_cancelled()
+        """Return once the report is durable; also while the code ends, as its last act."""
+        if self.over:
+            raise Cancelled(self.over)
         token = current.set(None)
         try:
             await self.channel.commit(report)
@@ -195,11 +201,21 @@ class LoopReporter(Reporter):
 
     async def drain(self) -> None:
         """Give the loop a turn, and wait until there is room for more reports."""
+        if self.over:
+            raise Cancelled(self.over)
+        if self.task is not None and self.asked is not None and self.asked():
+            self.cancel(self.task)
         await asyncio.sleep(0)
         try:
             await self.channel.drain()
         except Fenced as error:
             raise self.fenced(error) from error
+
+    @staticmethod
+    def cancel(task: asyncio.Task[Any]) -> None:
+        """Cancel, but once: what the coroutine does to clean up is not broken off again."""
+        if not task.cancelling():
+            task.cancel("the attempt was asked to stop")
 
     async def sleep(self, seconds: float) -> None:
         """Wait, as the loop does."""
@@ -251,8 +267,9 @@ class BlockingReporter(Reporter):
         return Cancelled("the attempt was asked to stop")
 
     def commit(self, report: Report) -> None:
-        """Return once the report is durable."""
-        self.raise_if_cancelled()
+        """Return once the report is durable; also while the code ends, as its last act."""
+        if self.over:
+            raise Cancelled(self.over)
         token = current.set(None)
         try:
             self.channel.commit(report)
@@ -260,12 +277,19 @@ class BlockingReporter(Reporter):
             raise self.fenced(error) from error
         finally:
             current.reset(token)
+        self.glance()
+
+    def glance(self) -> None:
+        """End the code if it was asked to, but once only: what it does to clean up is not broken off again."""
+        if self.over or (self.cancelled and not self.ending):
+            self.ending = True
+            self.raise_if_cancelled()
 
     def sleep(self, seconds: float) -> None:
         """Wait, and look now and then whether to end."""
         end = time.monotonic() + seconds
         while True:
-            self.raise_if_cancelled()
+            self.glance()
             left = end - time.monotonic()
             if left <= 0:
                 return

@@ -60,7 +60,7 @@ class Result:
             self.schema = adapter.json_schema(mode="serialization")
         except (PydanticSchemaGenerationError, PydanticUserError) as error:
             raise TypeError(str(error).splitlines()[0]) from error
-        dump = adapter.dump_python
+        dump = adapter.serializer.to_python
         self._dump = lambda value: dump(value, mode="json", by_alias=True, warnings="error")
 
 

@@ -27,7 +27,8 @@ async def run_async(provider: AnyProvider, call: Call, channel: Channel) -> End:
 
     A cancellation of the task passes through. What waits to be told is told before this returns.
     """
-    return await _run(provider, call, LoopReporter(call, channel))
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    return await _run(provider, call, LoopReporter(call, channel, loop=loop, task=task))
 
 
 def run_blocking(provider: AnyProvider, call: Call, channel: BlockingChannel) -> End:
@@ -76,12 +77,12 @@ def _run_on_own_loop(provider: AnyProvider, call: Call, channel: BlockingChannel
 
 async def _watched(provider: AnyProvider, call: Call, channel: BlockingChannel) -> End:
     """The provider's coroutine, cancelled when the channel says so."""
-    reporter = LoopReporter(call, _Bridge(channel), asked=channel.cancelled)
-    task, loop = asyncio.current_task(), asyncio.get_running_loop()
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    reporter = LoopReporter(call, _Bridge(channel), loop=loop, task=task, asked=channel.cancelled)
 
     def look() -> None:
         if channel.cancelled() and task is not None:
-            task.cancel("the attempt was asked to stop")
+            LoopReporter.cancel(task)
         elif not reporter.over:
             loop.call_later(GLANCE, look)
 

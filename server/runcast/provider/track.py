@@ -4,7 +4,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from operator import length_hint
 from typing import Generic, TypeVar, cast
 
-from runcast.provider.reporter import LoopReporter, Reporter
+from runcast.provider.reporter import BlockingReporter, LoopReporter, Reporter
 
 T = TypeVar("T")
 # How long a loop that awaits nothing may keep the event loop to itself, in seconds.
@@ -29,7 +29,7 @@ def begin(
 
 
 def track(
-    reporter: Reporter,
+    reporter: BlockingReporter,
     items: Iterable[T],
     total: int | None,
     *,
@@ -41,7 +41,7 @@ def track(
     begin(reporter, items, total, unit=unit, initial=initial, stage=stage)
     progress = reporter.progress
     for item in items:
-        reporter.raise_if_cancelled()
+        reporter.glance()
         yield item
         progress.add(1)
 
@@ -80,8 +80,7 @@ class AsyncTrack(AsyncIterator[T], Generic[T]):
         return cast("T", item)
 
     async def _give_way(self) -> None:
-        clock = self._reporter.clock
-        if clock.monotonic() >= self._turn:
-            self._reporter.raise_if_cancelled()
-            await self._reporter.drain()
-            self._turn = clock.monotonic() + TURN
+        reporter = self._reporter
+        if reporter.clock.monotonic() >= self._turn or reporter.cancelled:
+            await reporter.drain()
+            self._turn = reporter.clock.monotonic() + TURN
