@@ -48,6 +48,8 @@ def main(run: Run, parent: int, descriptors: Sequence[int]) -> NoReturn:
 
 def _execute(run: Run, call: Call, line: "Line") -> End:
     ends: list[End] = []
+    if line.asked:
+        return Stopped()
     try:
         signal.signal(signal.SIGTERM, line.interrupt)
         try:
@@ -77,17 +79,23 @@ class Line:
         self._answers: dict[int, SimpleQueue[wire.Committed]] = {}
         self._main = threading.get_ident()
         self._armed = False
-        self._asked = False
+        self.asked = False
         self._refused = ""
 
     def begin(self) -> Call:
         """The call, once it has come; from then on a thread of its own hears what the server says."""
-        while data := os.read(self._reading, _CHUNK):
+        call: Call | None = None
+        while call is None:
+            data = os.read(self._reading, _CHUNK)
+            if not data:
+                os._exit(1)  # the server is gone
             for message in self._messages.feed(data):
                 if isinstance(message, wire.Begin):
-                    threading.Thread(target=self._hear, name="requests", daemon=True).start()
-                    return message.call
-        os._exit(1)  # the server is gone
+                    call = message.call
+                else:
+                    self._take(message)
+        threading.Thread(target=self._hear, name="requests", daemon=True).start()
+        return call
 
     # What the provider calls, in any thread.
 
@@ -110,8 +118,10 @@ class Line:
             raise RuncastError(answer.message, reason=answer.reason)
 
     def cancelled(self) -> bool:
-        """Whether the code was asked to end."""
-        return self._asked
+        """Whether the code was asked to end. Once the main thread knows, its clean-up is not broken by `interrupt`."""
+        if self.asked and threading.get_ident() == self._main:
+            self._main = 0
+        return self.asked
 
     def _check(self) -> None:
         if self._refused:
@@ -174,7 +184,7 @@ class Line:
             case wire.Refused(text):
                 self._refused = text
             case wire.Stop(urgent):
-                self._asked = True
+                self.asked = True
                 if urgent and (main := self._main):
                     self._armed = True
                     signal.pthread_kill(main, signal.SIGTERM)

@@ -127,7 +127,7 @@ class _ProcessAttempt(LocalAttempt):
         assert self._connection is not None
         while self._end is None and (data := await self._connection.read()):
             try:
-                heard = list(messages.feed(data))
+                heard = messages.feed(data)
             except (msgspec.MsgspecError, ValueError) as error:
                 return f"the process sent what cannot be understood: {error}"
             for message in heard:

@@ -74,7 +74,7 @@ class _ThreadAttempt(LocalAttempt):
 
     def _code(self) -> None:
         try:
-            end = self._run(self.call, self._crossing)
+            end = Stopped() if self._crossing.asked else self._run(self.call, self._crossing)
         except BaseException as error:  # noqa: BLE001 - whatever it is, the slot must come back and the run must end
             end = broken(error)
         self._crossing.end(end)

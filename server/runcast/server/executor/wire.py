@@ -142,9 +142,10 @@ class Messages(Generic[T]):
         self._buffer = bytearray()
         self._begun: dict[int, bytearray] = {}
 
-    def feed(self, data: bytes) -> Iterator[T]:
-        """The messages that are complete with `data`; to be exhausted before the next call."""
+    def feed(self, data: bytes) -> list[T]:
+        """The messages that are complete with `data`."""
         self._buffer += data
+        found: list[T] = []
         start = 0
         while len(self._buffer) >= start + _HEADER.size:
             size, mark = _HEADER.unpack_from(self._buffer, start)
@@ -155,8 +156,9 @@ class Messages(Generic[T]):
             piece = bytes(self._buffer[begin:start])
             whole = self._join(mark, piece) if mark else piece
             if whole is not None:
-                yield self._decode(whole)
+                found.append(self._decode(whole))
         del self._buffer[:start]
+        return found
 
     def _join(self, mark: int, piece: bytes) -> bytes | None:
         number = mark % _MORE

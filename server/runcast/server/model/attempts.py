@@ -18,7 +18,14 @@ from runcast.server.model.event import (
     StateChanged,
     Summary,
 )
-from runcast.server.model.lifecycle import DEADLINE_EXCEEDED, finish, next_version, requeue, stand
+from runcast.server.model.lifecycle import (
+    DEADLINE_EXCEEDED,
+    cancelled_error,
+    finish,
+    next_version,
+    requeue,
+    stand,
+)
 from runcast.server.model.run import (
     Attempt,
     AttemptState,
@@ -37,7 +44,7 @@ from runcast.server.model.timers import backoff, recovered_state
 
 KEPT_FAILURES = 1_000
 KEPT_REFS = 1_000
-_UNKNOWN, _CANCELLED, _ABORTED = 2, 1, 10
+_ABORTED = 10
 _TIMEOUTS = {
     StopCause.ATTEMPT_TIMEOUT: ("TIMEOUT_ATTEMPT", "the attempt timeout passed"),
     StopCause.HEARTBEAT_TIMEOUT: (
@@ -154,22 +161,22 @@ def _cancelled(run: Run, how: End | None, now: int) -> Change:
     error = (
         Error(DEADLINE_EXCEEDED, "TIMEOUT_RUN", "the run timeout passed")
         if timed_out
-        else Error(_CANCELLED, "CANCELLED", (asked.reason if asked else "") or "the run was cancelled")
+        else cancelled_error(asked.reason if asked else "")
     )
     kill_time = None if acknowledged else (run.kill_time or now)
     cancellation = asked and replace(
         asked, outcome=outcome, acknowledge_time=acknowledged, kill_time=kill_time
     )
-    run_outcome = replace(
-        run.outcome, error=error, traceback=how.traceback if isinstance(how, Raised) else ""
-    )
+    attempt_error = error if ended is AttemptState.TIMED_OUT else None
+    traceback = how.traceback if isinstance(how, Raised) else ""
+    outcomes = replace(run.outcome, error=error, attempt_error=attempt_error, traceback=traceback)
     return finish(
         run,
         now,
         state,
-        (*bodies, *_finished(ended)),
+        (*bodies, AttemptFinished(ended, attempt_error)),
         parts=Part.OUTCOME,
-        outcome=run_outcome,
+        outcome=outcomes,
         cancellation=cancellation,
         current=_close(run, ended, now),
     )

@@ -117,7 +117,7 @@ class ResourceExhausted(RuncastError):
 class Unavailable(RuncastError):
     """The server cannot take this now; `retry_after` in microseconds."""
 
-    reason = "UNAVAILABLE"
+    reason = "STORAGE_UNAVAILABLE"
 
     def __init__(self, message: str, *, retry_after: int = 1_000_000, reason: str | None = None) -> None:
         super().__init__(message, reason=reason)

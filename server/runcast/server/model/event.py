@@ -26,7 +26,7 @@ class Severity(IntEnum):
     CRITICAL = 5
 
 
-class StateChanged(Struct, frozen=True, array_like=True, tag=1):
+class StateChanged(Struct, frozen=True, array_like=True, tag=1, tag_field="event"):
     """The run went from one state to another; `from_state` is None for a new run."""
 
     from_state: State | None
@@ -35,21 +35,21 @@ class StateChanged(Struct, frozen=True, array_like=True, tag=1):
     next_attempt_time: int | None = None
 
 
-class AttemptStarted(Struct, frozen=True, array_like=True, tag=2):
+class AttemptStarted(Struct, frozen=True, array_like=True, tag=2, tag_field="event"):
     """An attempt began; its number stands on the event."""
 
     owner: str
     from_checkpoint: bool = False
 
 
-class AttemptFinished(Struct, frozen=True, array_like=True, tag=3):
+class AttemptFinished(Struct, frozen=True, array_like=True, tag=3, tag_field="event"):
     """An attempt ended."""
 
     state: AttemptState
     error: Error | None = None
 
 
-class LogLine(Struct, frozen=True, array_like=True, tag=5):
+class LogLine(Struct, frozen=True, array_like=True, tag=5, tag_field="event"):
     """One line that the provider logged or printed."""
 
     severity: Severity
@@ -58,7 +58,7 @@ class LogLine(Struct, frozen=True, array_like=True, tag=5):
     attributes: dict[str, str] = field(default_factory=dict)
 
 
-class OutputChunk(Struct, frozen=True, array_like=True, tag=6):
+class OutputChunk(Struct, frozen=True, array_like=True, tag=6, tag_field="event"):
     """Raw output of a command; `offset` counts the channel's bytes before this chunk."""
 
     channel: str
@@ -66,7 +66,7 @@ class OutputChunk(Struct, frozen=True, array_like=True, tag=6):
     data: bytes
 
 
-class CheckpointSaved(Struct, frozen=True, array_like=True, tag=7):
+class CheckpointSaved(Struct, frozen=True, array_like=True, tag=7, tag_field="event"):
     """A checkpoint was committed."""
 
     number: int
@@ -74,7 +74,7 @@ class CheckpointSaved(Struct, frozen=True, array_like=True, tag=7):
     schema_version: int = 0
 
 
-class ArtifactAdded(Struct, frozen=True, array_like=True, tag=8):
+class ArtifactAdded(Struct, frozen=True, array_like=True, tag=8, tag_field="event"):
     """A complete artifact now belongs to the run."""
 
     artifact: str
@@ -83,7 +83,7 @@ class ArtifactAdded(Struct, frozen=True, array_like=True, tag=8):
     size_bytes: int
 
 
-class CancelRequested(Struct, frozen=True, array_like=True, tag=11):
+class CancelRequested(Struct, frozen=True, array_like=True, tag=11, tag_field="event"):
     """Somebody asked the run to end, or asked again more urgently."""
 
     initiator: Initiator
@@ -91,17 +91,17 @@ class CancelRequested(Struct, frozen=True, array_like=True, tag=11):
     immediate: bool = False
 
 
-class CancelAcknowledged(Struct, frozen=True, array_like=True, tag=12):
+class CancelAcknowledged(Struct, frozen=True, array_like=True, tag=12, tag_field="event"):
     """The provider's code stopped because it was asked to."""
 
 
-class ChildLinked(Struct, frozen=True, array_like=True, tag=13):
+class ChildLinked(Struct, frozen=True, array_like=True, tag=13, tag_field="event"):
     """The run started a child."""
 
     child_run: str
 
 
-class PartialResult(Struct, frozen=True, array_like=True, tag=14):
+class PartialResult(Struct, frozen=True, array_like=True, tag=14, tag_field="event"):
     """A piece of the result, before the end."""
 
     payload: Payload
@@ -134,14 +134,14 @@ class Event(Struct, frozen=True, array_like=True):
     body: Body
 
 
-class SaveCheckpoint(Struct, frozen=True, array_like=True, tag=20):
+class SaveCheckpoint(Struct, frozen=True, array_like=True, tag=20, tag_field="event"):
     """A report: keep these bytes, so that a later attempt goes on from here."""
 
     data: bytes
     schema_version: int = 0
 
 
-class Summary(Struct, frozen=True, array_like=True, tag=21):
+class Summary(Struct, frozen=True, array_like=True, tag=21, tag_field="event"):
     """A report: the run's outcome in a few words of its own; the last one counts."""
 
     text: str

@@ -29,6 +29,7 @@ from runcast.server.model.timers import after, due_stop, earliest, passed, wake_
 
 _WAITING = (State.SCHEDULED, State.QUEUED, State.BACKING_OFF)
 _STANDING = (State.PAUSED, State.INTERRUPTED)
+_CANCELLED = 1
 DEADLINE_EXCEEDED = 4
 
 
@@ -106,8 +107,16 @@ def cancel(
     asked = CancelRequested(initiator, reason, immediate)
     if not run.state.executing:
         ended = Cancellation(initiator, reason, now, CancelOutcome.ACKNOWLEDGED, now, immediate=immediate)
-        return finish(run, now, State.CANCELLED, (asked,), cancellation=ended)
+        outcome = replace(run.outcome, error=cancelled_error(reason))
+        return finish(
+            run, now, State.CANCELLED, (asked,), parts=Part.OUTCOME, cancellation=ended, outcome=outcome
+        )
     return _cancelling(run, now, StopCause.CANCEL, asked, grace)
+
+
+def cancelled_error(reason: str) -> Error:
+    """What a CANCELLED run says it ended with; `reason` in the words of whoever asked, or empty."""
+    return Error(_CANCELLED, "CANCELLED", reason or "the run was cancelled")
 
 
 def _cancelling(run: Run, now: int, cause: StopCause, asked: CancelRequested, grace: int | None) -> Change:
@@ -120,7 +129,7 @@ def _cancelling(run: Run, now: int, cause: StopCause, asked: CancelRequested, gr
         cancellation=Cancellation(asked.initiator, asked.reason, now, immediate=asked.immediate),
         stop_cause=cause,
         stop_deadline=now if asked.immediate else earliest(now + grace, run.stop_deadline),
-        kill_time=now if asked.immediate else run.kill_time,
+        kill_time=earliest(run.kill_time, now) if asked.immediate else run.kill_time,
     )
 
 
@@ -167,10 +176,12 @@ def resume(run: Run, now: int) -> Change:
     state = State.QUEUED
     if ahead:
         state = State.SCHEDULED if run.queue_time is None else State.BACKING_OFF
-    timing: dict[str, Any] = (
-        _queue(run, now) if state is State.QUEUED else {"run_deadline": after(now, run.run_budget)}
-    )
-    return next_version(run, now, (StateChanged(run.state, state),), state=state, run_budget=None, **timing)
+    if state is State.QUEUED:
+        return requeue(run, now, ())
+    at = run.next_attempt_time if state is State.BACKING_OFF else None
+    changed = StateChanged(run.state, state, next_attempt_time=at)
+    deadline = after(now, run.run_budget)
+    return next_version(run, now, (changed,), state=state, run_deadline=deadline, run_budget=None)
 
 
 def expire(run: Run, now: int) -> Change | None:
@@ -202,10 +213,15 @@ def _expire_executing(run: Run, now: int) -> Change | None:
     return None
 
 
-def ask_to_stop(run: Run, now: int, cause: StopCause) -> Change:
-    """Record why a RUNNING attempt is asked to stop while the run goes on: a timeout of it, or the server's drain."""
+def ask_to_stop(run: Run, now: int, cause: StopCause, grace: int | None = None) -> Change:
+    """Record why a RUNNING attempt is asked to stop while the run goes on: a timeout of it, or the server's drain.
+
+    The first cause decides: a later one can only bring the end of the grace nearer.
+    """
     _allow(run, "be asked to stop", State.RUNNING)
-    return next_version(run, now, (), stop_cause=cause, stop_deadline=now + run.spec.timeouts.cancel_grace)
+    grace = run.spec.timeouts.cancel_grace if grace is None else grace
+    deadline = earliest(now + grace, run.stop_deadline)
+    return next_version(run, now, (), stop_cause=run.stop_cause or cause, stop_deadline=deadline)
 
 
 def _timed_out(run: Run, now: int, reason: str, message: str) -> Change:
@@ -232,8 +248,9 @@ def stand(
 def finish(
     run: Run, now: int, state: State, bodies: tuple[Body, ...], parts: Part = Part.NONE, **fields: Any
 ) -> Change:
-    """Any state → a final one; the change of state is the run's last event."""
-    bodies = (*bodies, StateChanged(run.state, state))
+    """Any state → a final one; the change of state is the run's last event, its reason that of the run's error."""
+    error = fields.get("outcome", run.outcome).error
+    bodies = (*bodies, StateChanged(run.state, state, error.reason if error else ""))
     end = {
         "state": state,
         "end_time": now,

@@ -179,7 +179,7 @@ class Error(Struct, frozen=True, array_like=True):
     metadata: dict[str, str] = field(default_factory=dict)
 
 
-class Progress(Struct, frozen=True, array_like=True, tag=4):
+class Progress(Struct, frozen=True, array_like=True, tag=4, tag_field="event"):
     """How far a run says it is; `fraction` 0 to 1, `total` 0 = unknown."""
 
     fraction: float | None = None
@@ -191,7 +191,7 @@ class Progress(Struct, frozen=True, array_like=True, tag=4):
     estimated_end_time: int | None = None
 
 
-class Failure(Struct, frozen=True, array_like=True, tag=9):
+class Failure(Struct, frozen=True, array_like=True, tag=9, tag_field="event"):
     """One failed target of a run that goes on."""
 
     target: str
@@ -199,7 +199,7 @@ class Failure(Struct, frozen=True, array_like=True, tag=9):
     message: str = ""
 
 
-class EntityRef(Struct, frozen=True, array_like=True, tag=10):
+class EntityRef(Struct, frozen=True, array_like=True, tag=10, tag_field="event"):
     """Something in the user's world that the run touched."""
 
     type: str

@@ -31,12 +31,11 @@ def wake_time(run: Run) -> int | None:
 
 
 def _executing_wake_time(run: Run) -> int | None:
-    if run.kill_time is not None:
-        return None
+    grace_end = run.stop_deadline if run.kill_time is None else None
     if run.state is State.CANCELLING:
-        return run.stop_deadline
+        return grace_end
     if run.stop_cause is not None:
-        return earliest(run.stop_deadline, run.run_deadline)
+        return earliest(grace_end, run.run_deadline)
     return earliest(attempt_deadline(run), heartbeat_deadline(run), run.run_deadline)
 
 

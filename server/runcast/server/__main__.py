@@ -1,0 +1,135 @@
+"""`python -m runcast.server`: reads the settings, assembles the server, serves until a signal, and drains."""
+
+import os
+
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+
+import argparse
+import asyncio
+import contextlib
+import random
+import signal
+import sys
+import time
+from typing import Any
+
+import uuid6
+import uvloop
+
+from runcast.provider import capture
+from runcast.provider.loading import load
+from runcast.server.engine.clock import Clock
+from runcast.server.engine.engine import Engine
+from runcast.server.executor.assembly import executors
+from runcast.server.logs import set_up_logs
+from runcast.server.model.errors import InvalidArgument, RuncastError
+from runcast.server.notifier.local import LocalNotifier
+from runcast.server.repository.storage import repository_at
+from runcast.server.rpc.server import Server
+from runcast.server.settings import Settings, read_settings
+
+
+class SystemClock(Clock):
+    """The machine's time, and chance."""
+
+    def now(self) -> int:
+        """Microseconds since 1970 UTC."""
+        return time.time_ns() // 1_000
+
+    def monotonic(self) -> float:
+        """Seconds that never go back."""
+        return time.monotonic()
+
+    def dice(self) -> float:
+        """From 0 to 1."""
+        return random.random()  # noqa: S311 - spreads retries; guards nothing
+
+    def new_id(self, prefix: str) -> str:
+        """By time, then by chance."""
+        return f"{prefix}_{uuid6.uuid7().hex}"
+
+
+async def serve(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT, then drain; a second signal ends at once."""
+    clock = SystemClock()
+    repository = repository_at(settings.storage)
+    registry = load(settings.providers)
+    capture.install()
+    engine = Engine(
+        repository,
+        LocalNotifier(),
+        executors(registry, settings.providers, process_slots=settings.max_concurrent),
+        registry,
+        clock,
+    )
+    stop = _on_signals()
+    server = Server(engine, clock.now)
+    try:
+        await engine.open()
+        port = await server.start(settings.listen)
+        _announce(settings, port, len(registry))
+        await stop.wait()
+        await server.drain(settings.drain_seconds)
+    finally:
+        await server.stop()
+        await engine.close()
+
+
+def _on_signals() -> asyncio.Event:
+    stop = asyncio.Event()
+
+    def asked() -> None:
+        if stop.is_set():
+            os._exit(1)
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, asked)
+    return stop
+
+
+def _announce(settings: Settings, port: int, providers: int) -> None:
+    host = settings.listen.rpartition(":")[0]
+    noun = "provider" if providers == 1 else "providers"
+    sys.stdout.write(f"runcast: listening on {host}:{port}, {providers} {noun}, {settings.storage}\n")
+    sys.stdout.flush()
+
+
+def _flags() -> dict[str, Any]:
+    parser = argparse.ArgumentParser(
+        prog="runcast serve", description="Serve providers as durable runs, over gRPC."
+    )
+    parser.add_argument(
+        "--listen", metavar="HOST:PORT", help="default 127.0.0.1:7433; port 0 takes any free one"
+    )
+    parser.add_argument("--storage", metavar="URL", help="memory:// or sqlite:///PATH")
+    parser.add_argument(
+        "--providers", metavar="MODULE|FILE.py|examples", action="append", help="may be given several times"
+    )
+    parser.add_argument(
+        "--max-concurrent", metavar="N", help="process attempts at once; default: the CPU count"
+    )
+    parser.add_argument("--log-level", metavar="LEVEL", help="DEBUG, INFO, WARNING or ERROR")
+    return {name: value for name, value in vars(parser.parse_args()).items() if value is not None}
+
+
+def main() -> int:
+    """The exit code: 0 after a clean drain, 2 for wrong settings, 1 where the server cannot start."""
+    try:
+        settings = read_settings(_flags())
+        set_up_logs(settings.log_level)
+        with contextlib.suppress(KeyboardInterrupt):
+            uvloop.run(serve(settings))
+    except InvalidArgument as error:
+        for violation in error.violations:
+            sys.stderr.write(f"runcast: {violation.field}: {violation.description}\n")
+        return 2
+    except RuncastError as error:
+        sys.stderr.write(f"runcast: {error.message}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

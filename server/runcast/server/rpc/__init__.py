@@ -1,0 +1,1 @@
+"""The door: the only layer of the server that speaks protobuf and gRPC; it translates and decides nothing."""

@@ -1,0 +1,75 @@
+"""From the engine's frames to the bytes of a stream; a batch that many watch is encoded once."""
+
+from weakref import WeakKeyDictionary
+
+from runcast.server.engine.journal import Batch
+from runcast.server.engine.watching import CaughtUp, Completed, Frame, Gap, GoingAway, Heartbeat, Snapshot
+from runcast.server.model.event import Event
+from runcast.server.rpc.messages import duration, event_message, run_message, timestamp
+from runcast.v1 import run_service_pb2, watch_pb2
+
+_BYTES_PER_FRAME = 1 << 20
+_RETRY_AFTER = 1_000_000
+
+_encoded: "WeakKeyDictionary[Batch, list[bytes]]" = WeakKeyDictionary()
+
+
+def frame_message(sequence: int, frame: Frame, now: int) -> watch_pb2.WatchFrame:
+    """Any frame but a batch."""
+    message = watch_pb2.WatchFrame(resume_sequence=sequence)
+    if isinstance(frame, Snapshot):
+        run = frame.run
+        message.snapshot.run.CopyFrom(run_message(run))
+        message.snapshot.first_sequence = run.first_sequence
+        message.snapshot.last_sequence = run.last_sequence
+    elif isinstance(frame, Completed):
+        message.completed.run.CopyFrom(run_message(frame.run))
+    elif isinstance(frame, CaughtUp):
+        message.caught_up.SetInParent()
+    elif isinstance(frame, Gap):
+        message.gap.first_missing_sequence = frame.first
+        message.gap.last_missing_sequence = frame.last
+    elif isinstance(frame, Heartbeat):
+        message.heartbeat.server_time.CopyFrom(timestamp(now))  # type: ignore[arg-type]
+    elif isinstance(frame, GoingAway):
+        message.going_away.reason = watch_pb2.WatchFrame.GoingAway.REASON_DRAINING
+        message.going_away.retry_after.CopyFrom(duration(_RETRY_AFTER))  # type: ignore[arg-type]
+    return message
+
+
+def stream_age_message(sequence: int) -> watch_pb2.WatchFrame:
+    """The end of a stream that has been open for long."""
+    message = watch_pb2.WatchFrame(resume_sequence=sequence)
+    message.going_away.reason = watch_pb2.WatchFrame.GoingAway.REASON_STREAM_AGE
+    message.going_away.retry_after.SetInParent()
+    return message
+
+
+def batch_bytes(batch: Batch) -> list[bytes]:
+    """A batch as serialised WatchRunResponses (ExecuteRunResponses read the same), one unless it is very large."""
+    encoded = _encoded.get(batch)
+    if encoded is None:
+        encoded = _encoded[batch] = _encode(batch.events, batch.last)
+    return encoded
+
+
+def filtered_bytes(batch: Batch, types: frozenset[type]) -> list[bytes]:
+    """The same for the events of some types only; none where the filter hides all."""
+    events = tuple(event for event in batch.events if type(event.body) in types)
+    return _encode(events, batch.last) if events else []
+
+
+def _encode(events: tuple[Event, ...], resume_sequence: int) -> list[bytes]:
+    frames: list[bytes] = []
+    response, size = run_service_pb2.WatchRunResponse(), 0
+    for event in events:
+        message = event_message(event)
+        size += message.ByteSize()
+        if size > _BYTES_PER_FRAME and response.frame.batch.events:
+            response.frame.resume_sequence = event.sequence - 1
+            frames.append(response.SerializeToString())
+            response, size = run_service_pb2.WatchRunResponse(), message.ByteSize()
+        response.frame.batch.events.append(message)
+    response.frame.resume_sequence = resume_sequence
+    frames.append(response.SerializeToString())
+    return frames

@@ -1,0 +1,120 @@
+"""Registers servicers from the contract's descriptors, with what every call needs done once, at registration."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Any, TypeAlias
+
+import grpc
+from google.protobuf.descriptor import FileDescriptor, MethodDescriptor
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+
+from runcast.server.model.errors import FeatureOff, RuncastError
+from runcast.server.rpc.status import DETAILS_KEY, status_of
+
+log = logging.getLogger(__name__)
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+_Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+
+
+def register(server: grpc.aio.Server, file: FileDescriptor, servicer: object) -> list[str]:
+    """Serve every RPC of the file's service by the servicer's method of that name; answers the names of those it has,
+    as `runcast.v1.RunService/StartRun`. An RPC without a method answers UNIMPLEMENTED, FEATURE_OFF.
+
+    A unary method is a coroutine function, a streaming one an async generator function; both take (request, context),
+    raise errors of our tree, and may give messages or their bytes.
+    """
+    on: list[str] = []
+    for service in file.services_by_name.values():
+        handlers = {}
+        for method in service.methods:
+            function = getattr(servicer, method.name, None)
+            name = f"{service.full_name}/{method.name}"
+            if function is not None:
+                on.append(name)
+            handlers[method.name] = _handler(method, function or _switched_off(name, method.server_streaming))
+        server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(service.full_name, handlers)])
+    return on
+
+
+def _handler(method: MethodDescriptor, function: Callable[..., Any]) -> _Handler:
+    kinds = {
+        (False, False): grpc.unary_unary_rpc_method_handler,
+        (False, True): grpc.unary_stream_rpc_method_handler,
+        (True, False): grpc.stream_unary_rpc_method_handler,
+        (True, True): grpc.stream_stream_rpc_method_handler,
+    }
+    make: Callable[..., _Handler] = kinds[method.client_streaming, method.server_streaming]
+    guarded = _streaming(function) if method.server_streaming else _unary(function)
+    parse = GetMessageClass(method.input_type).FromString
+    return make(guarded, request_deserializer=parse, response_serializer=_bytes)
+
+
+def _bytes(response: Message | bytes) -> bytes:
+    return response if type(response) is bytes else response.SerializeToString()  # type: ignore[union-attr]
+
+
+def _unary(function: Callable[..., Awaitable[object]]) -> Callable[..., Awaitable[object]]:
+    async def call(request: object, context: Context) -> object:
+        try:
+            return await function(request, context)
+        except BaseException as error:  # noqa: BLE001 - every way out of a call ends in a status
+            await _fail(context, error)
+            return None
+
+    return call
+
+
+def _streaming(function: Callable[..., AsyncIterator[object]]) -> Callable[..., AsyncIterator[object]]:
+    async def call(request: object, context: Context) -> AsyncIterator[object]:
+        frames = function(request, context)
+        try:
+            async for frame in frames:
+                yield frame
+        except GeneratorExit:
+            raise
+        except BaseException as error:  # noqa: BLE001 - as above
+            await _fail(context, error)
+        finally:
+            await frames.aclose()  # type: ignore[attr-defined]  # async generators only
+
+    return call
+
+
+async def _fail(context: Context, error: BaseException) -> None:
+    """End the call with the error's status; a cancellation of this very call goes on, any other must not escape."""
+    if isinstance(error, grpc.aio.AbortError | KeyboardInterrupt | SystemExit):
+        raise error
+    if isinstance(error, asyncio.CancelledError):
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise error
+        error = RuncastError("the server stopped what this call waited for")
+    if not isinstance(error, RuncastError):
+        log.error("a call failed in a way that it should not", exc_info=error)
+        error = RuncastError("internal error; the server's log has it")
+    status = status_of(error)
+    trailers = ((DETAILS_KEY, status.SerializeToString()),)
+    code = next(code for code in grpc.StatusCode if code.value[0] == status.code)
+    await context.abort(code, status.message, trailers)
+
+
+def _switched_off(name: str, streaming: bool) -> Callable[..., Any]:
+    error = FeatureOff(f"{name} is not switched on here; GetServerInfo lists what is")
+
+    async def unary(request: object, context: Context) -> object:
+        raise error
+
+    async def stream(request: object, context: Context) -> AsyncIterator[object]:
+        nothing: tuple[object, ...] = ()
+        for frame in nothing:
+            yield frame
+        raise error
+
+    return stream if streaming else unary
+
+
+def service_names(files: Sequence[FileDescriptor]) -> list[str]:
+    """The full names of all services of these files."""
+    return [service.full_name for file in files for service in file.services_by_name.values()]

@@ -1,0 +1,217 @@
+"""RunService: starting, finding, following and cancelling runs."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable
+from itertools import islice
+
+from google.protobuf.duration_pb2 import Duration
+
+from runcast.server.engine.engine import Engine
+from runcast.server.engine.journal import Batch
+from runcast.server.engine.request import Start
+from runcast.server.engine.starting import Started
+from runcast.server.engine.watching import Watch
+from runcast.server.model.errors import FeatureOff, InvalidArgument, RuncastError, Unavailable
+from runcast.server.model.run import Page
+from runcast.server.rpc import pages
+from runcast.server.rpc.frames import batch_bytes, filtered_bytes, frame_message, stream_age_message
+from runcast.server.rpc.handlers import Context
+from runcast.server.rpc.messages import EVENT_TYPES, attempt_message, run_message
+from runcast.server.rpc.requests import filter_of, micros, run_id_of, start_of
+from runcast.server.rpc.status import status_of
+from runcast.v1 import run_pb2
+from runcast.v1 import run_service_pb2 as pb
+
+BATCH = 1_000
+LONGEST_WAIT = 600.0
+STREAM_AGE = 25 * 60.0
+_DEFAULT_WAIT = 60.0
+_REASON = 1_024
+
+
+class RunServicer:
+    """The RPCs of RunService that are on; the others answer FEATURE_OFF."""
+
+    def __init__(self, engine: Engine, now: Callable[[], int]) -> None:
+        self._engine = engine
+        self._now = now
+
+    async def StartRun(self, request: pb.StartRunRequest, context: Context) -> pb.StartRunResponse:  # noqa: N802
+        """Start, and with `wait` answer at the end."""
+        wait = _seconds(request.wait, "wait") if request.HasField("wait") else 0.0
+        started = await self._engine.start(start_of(request))
+        run = started.run
+        if request.validate_only:
+            message = run_message(run)
+            message.ClearField("id")
+            return pb.StartRunResponse(run=message)
+        if wait > 0 and not run.state.final:
+            run = await self._engine.wait(run.id, wait)
+        return pb.StartRunResponse(run=run_message(run), created=started.created)
+
+    async def BatchStartRuns(  # noqa: N802
+        self, request: pb.BatchStartRunsRequest, context: Context
+    ) -> pb.BatchStartRunsResponse:
+        """Start many in one commit."""
+        if not 1 <= len(request.requests) <= BATCH:
+            raise InvalidArgument.of("requests", f"{len(request.requests)} requests; 1 to {BATCH:,}")
+        for index, one in enumerate(request.requests):
+            if one.HasField("wait") or one.validate_only:
+                raise InvalidArgument.of(
+                    f"requests[{index}]", "without `wait` and `validate_only`: use StartRun"
+                )
+        starts = [_start_or_error(one) for one in request.requests]
+        outcomes = iter(
+            await self._engine.start_many([start for start in starts if isinstance(start, Start)])
+        )
+        results = [_result(next(outcomes) if isinstance(start, Start) else start) for start in starts]
+        return pb.BatchStartRunsResponse(results=results)
+
+    async def GetRun(self, request: pb.GetRunRequest, context: Context) -> pb.GetRunResponse:  # noqa: N802
+        """One run."""
+        return pb.GetRunResponse(run=run_message(await self._engine.get(run_id_of(request.run_id))))
+
+    async def ListRuns(self, request: pb.ListRunsRequest, context: Context) -> pb.ListRunsResponse:  # noqa: N802
+        """A page of runs, cut by count and by bytes."""
+        limit = pages.size_of(request.page_size)
+        position = pages.position_of(request, request.page_token, int, str)
+        ascending = request.order_by == request.ORDER_BY_CREATE_TIME_ASC
+        page = Page(limit + 1, (position[0], position[1]) if position else None, ascending)
+        runs = await self._engine.list(filter_of(request.filter), page)
+        response, size = pb.ListRunsResponse(), 0
+        for run in islice(runs, limit):
+            message = run_message(run, full=request.view == run_pb2.RUN_VIEW_FULL)
+            size += message.ByteSize()
+            if response.runs and size > pages.BYTES_PER_PAGE:
+                break
+            response.runs.append(message)
+        if len(response.runs) < len(runs):
+            last = runs[len(response.runs) - 1]
+            response.next_page_token = pages.token_for(request, last.create_time, last.id)
+        return response
+
+    async def WaitRun(self, request: pb.WaitRunRequest, context: Context) -> pb.WaitRunResponse:  # noqa: N802
+        """Answer at the end, or after the time with the run as it stands."""
+        seconds = _seconds(request.timeout, "timeout") if request.HasField("timeout") else _DEFAULT_WAIT
+        run = await self._engine.wait(run_id_of(request.run_id), seconds)
+        if self._engine.draining and not run.state.final:
+            message = "this server is shutting down; the run goes on: ask again, on any server"
+            raise Unavailable(message, reason="DRAINING")
+        return pb.WaitRunResponse(run=run_message(run))
+
+    async def ListAttempts(  # noqa: N802
+        self, request: pb.ListAttemptsRequest, context: Context
+    ) -> pb.ListAttemptsResponse:
+        """A page of a run's attempts."""
+        limit = pages.size_of(request.page_size)
+        position = pages.position_of(request, request.page_token, int)
+        attempts = await self._engine.attempts(run_id_of(request.run_id))
+        rest = [attempt for attempt in attempts if position is None or attempt.number > position[0]]
+        response, size = pb.ListAttemptsResponse(), 0
+        for attempt in rest[:limit]:
+            message = attempt_message(attempt)
+            size += message.ByteSize()
+            if response.attempts and size > pages.BYTES_PER_PAGE:
+                break
+            response.attempts.append(message)
+        if len(response.attempts) < len(rest):
+            response.next_page_token = pages.token_for(request, response.attempts[-1].number)
+        return response
+
+    async def CancelRun(self, request: pb.CancelRunRequest, context: Context) -> pb.CancelRunResponse:  # noqa: N802
+        """Record the wish, and answer at once."""
+        if len(request.reason) > _REASON:
+            raise InvalidArgument.of("reason", f"{len(request.reason)} characters; at most {_REASON:,}")
+        grace = micros(request.grace, "grace") if request.HasField("grace") else None
+        run = await self._engine.cancel(
+            run_id_of(request.run_id),
+            reason=request.reason,
+            immediate=request.mode == request.MODE_IMMEDIATE or grace == 0,
+            grace=grace,
+        )
+        return pb.CancelRunResponse(run=run_message(run))
+
+    async def ExecuteRun(self, request: pb.ExecuteRunRequest, context: Context) -> AsyncIterator[object]:  # noqa: N802
+        """Start, and stream to the end."""
+        if request.ownership.policy not in (
+            pb.Ownership.DISCONNECT_POLICY_UNSPECIFIED,
+            pb.Ownership.DISCONNECT_POLICY_DETACH,
+        ):
+            raise FeatureOff("ownership is not switched on here: use DETACH, and CancelRun when you leave")
+        if request.start.HasField("wait") or request.start.validate_only:
+            raise InvalidArgument.of("start", "without `wait` and `validate_only`: use StartRun")
+        started = await self._engine.start(start_of(request.start, prefix="start."))
+        created = started.created
+        async for response in self._stream(Watch(run_id=started.run.id), frozenset()):
+            if created and not isinstance(response, bytes):
+                yield pb.ExecuteRunResponse(frame=response.frame, created=True)
+                created = False
+            else:
+                yield response
+
+    async def WatchRun(self, request: pb.WatchRunRequest, context: Context) -> AsyncIterator[object]:  # noqa: N802
+        """Stream a run from any point of its history."""
+        if request.after_sequence < 0:
+            raise InvalidArgument.of("after_sequence", f"{request.after_sequence}: 0 for the start, or more")
+        if not 0 <= request.last_events <= 1_000:
+            raise InvalidArgument.of("last_events", f"{request.last_events}: 0 to 1,000")
+        heartbeat = 15.0
+        if request.HasField("heartbeat_interval"):
+            heartbeat = micros(request.heartbeat_interval, "heartbeat_interval") / 1_000_000
+            if not 5 <= heartbeat <= 60:
+                raise InvalidArgument.of("heartbeat_interval", f"{heartbeat:g} s: 5 s to 60 s")
+        what = Watch(
+            run_id=run_id_of(request.run_id),
+            after=request.after_sequence,
+            last_events=request.last_events if request.WhichOneof("start") == "last_events" else None,
+            require_complete=request.require_complete,
+            heartbeat=heartbeat,
+        )
+        async for response in self._stream(what, _types(list(request.event_types))):
+            yield response
+
+    async def _stream(
+        self, what: Watch, types: frozenset[type]
+    ) -> AsyncIterator["pb.WatchRunResponse | bytes"]:
+        clock = asyncio.get_running_loop().time
+        end = clock() + STREAM_AGE * random.uniform(0.9, 1.0)  # noqa: S311 - so that streams do not end all at once
+        frames = self._engine.watch(what)
+        try:
+            async for sequence, frame in frames:
+                if isinstance(frame, Batch):
+                    for encoded in filtered_bytes(frame, types) if types else batch_bytes(frame):
+                        yield encoded
+                else:
+                    yield pb.WatchRunResponse(frame=frame_message(sequence, frame, self._now()))
+                if clock() > end:
+                    yield pb.WatchRunResponse(frame=stream_age_message(sequence))
+                    return
+        finally:
+            await frames.aclose()  # type: ignore[attr-defined]  # an async generator
+
+
+def _seconds(length: Duration, field: str) -> float:
+    return min(micros(length, field) / 1_000_000, LONGEST_WAIT)
+
+
+def _start_or_error(request: pb.StartRunRequest) -> Start | RuncastError:
+    try:
+        return start_of(request)
+    except RuncastError as error:
+        return error
+
+
+def _result(outcome: Started | RuncastError) -> pb.BatchStartRunsResponse.Result:
+    if isinstance(outcome, RuncastError):
+        return pb.BatchStartRunsResponse.Result(error=status_of(outcome))
+    started = pb.StartRunResponse(run=run_message(outcome.run), created=outcome.created)
+    return pb.BatchStartRunsResponse.Result(started=started)
+
+
+def _types(names: list[str]) -> frozenset[type]:
+    unknown = [name for name in names if name not in EVENT_TYPES]
+    if unknown:
+        known = ", ".join(EVENT_TYPES)
+        raise InvalidArgument.of("event_types", f"no event type {unknown[0]!r}; there are {known}")
+    return frozenset(EVENT_TYPES[name] for name in names)

@@ -1,0 +1,88 @@
+"""The server's settings: where each comes from, and what each means."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    PyprojectTomlConfigSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from runcast.server.model.errors import InvalidArgument, Violation
+
+_USER_FILE = Path("~/.config/runcast/config.toml").expanduser()
+
+
+class Settings(BaseSettings):
+    """Flag > `RUNCAST_*` > `./runcast.toml` > `[tool.runcast]` in `./pyproject.toml` > the user's file > default."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="RUNCAST_",
+        env_nested_delimiter="__",
+        toml_file=[_USER_FILE, "runcast.toml"],
+        pyproject_toml_table_header=("tool", "runcast"),
+        frozen=True,
+        extra="ignore",
+    )
+
+    listen: Annotated[str, Field(pattern=r"^(\[[0-9a-fA-F:.%]+\]|[^:\s]+):\d{1,5}$")] = "127.0.0.1:7433"
+    """HOST:PORT to listen on; port 0 takes any free one."""
+
+    storage: str = "sqlite:///.runcast/runcast.db"
+    """Where runs are kept: memory:// or sqlite:///PATH."""
+
+    providers: Annotated[tuple[str, ...], NoDecode] = ()
+    """Modules or files that hold providers; `examples` are those that come along."""
+
+    max_concurrent: Annotated[int | None, Field(ge=1, le=10_000)] = None
+    """How many process attempts run at once; unset: as many as there are CPUs."""
+
+    log_level: Annotated[str, Field(pattern=r"^(DEBUG|INFO|WARNING|ERROR)$")] = "INFO"
+    """What the server logs: DEBUG, INFO, WARNING or ERROR."""
+
+    drain_seconds: Annotated[float, Field(ge=0, le=3_600)] = 22.0
+    """How long SIGTERM waits for what runs, in seconds."""
+
+    @field_validator("providers", mode="before")
+    @classmethod
+    def _separate(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _upper(cls, value: Any) -> Any:
+        return value.upper() if isinstance(value, str) else value
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The sources, the strongest first."""
+        project = PyprojectTomlConfigSettingsSource(settings_cls)
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls), project
+
+
+def read_settings(flags: dict[str, Any]) -> Settings:
+    """The settings, with the flags that were given; InvalidArgument with a line for each mistake."""
+    try:
+        return Settings(**flags)
+    except ValidationError as error:
+        wrong = [
+            Violation(".".join(map(str, mistake["loc"])), f"{mistake['input']!r}: {mistake['msg']}")
+            for mistake in error.errors()
+        ]
+        raise InvalidArgument(wrong) from None
+    except ValueError as error:
+        raise InvalidArgument.of("configuration", str(error)) from None
