@@ -16,7 +16,9 @@ class Lines:
 
     def __init__(self, tell: Callable[[str], None]) -> None:
         self._tell = tell
-        self._lock = threading.Lock()
+        self._lock = (
+            threading.RLock()
+        )  # whoever is broken off in here by a signal must not find it taken by itself
         self._pieces: list[str] = []
         self._held = 0
         self._cut = 0

@@ -4,10 +4,10 @@ import warnings
 from inspect import Parameter
 from typing import Annotated, Any, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, Field, SecretBytes, SecretStr, ValidationError, create_model
 from pydantic.fields import FieldInfo
 from pydantic.json_schema import PydanticJsonSchemaWarning
-from pydantic_core import PydanticSerializationError, from_json, to_json
+from pydantic_core import PydanticSerializationError, from_json, to_json, to_jsonable_python
 
 from runcast.provider.errors import InvalidProvider
 from runcast.provider.violations import Wording
@@ -16,7 +16,6 @@ from runcast.server.model.errors import InvalidArgument
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _CONFIG = ConfigDict(
     extra="forbid",
-    validate_default=True,
     allow_inf_nan=False,
     ser_json_bytes="base64",
     val_json_bytes="base64",
@@ -33,8 +32,11 @@ class Parameters:
     def __init__(self, function: str, parameters: _Signature, descriptions: dict[str, str]) -> None:
         self.names = tuple(parameters)
         model, self.schema = _build(function, parameters, descriptions)
+        self._model = model
         self._parse = model.__pydantic_validator__.validate_json
         self._dump = model.__pydantic_serializer__.to_json
+        self._made_anew = any(field.default_factory for field in model.model_fields.values())
+        self._known_defaults = {} if self._made_anew else self._defaults()
         self._wording = Wording(self.schema)
 
     def validate(self, text: str) -> str:
@@ -44,11 +46,11 @@ class Parameters:
         back what it writes, such as a secret: then they stay as given. Empty text counts as `{}`. InvalidArgument with
         one violation for each wrong field.
         """
-        text = text if text.strip() else "{}"
-        given = _object(text)
+        given = _object(text if text.strip() else "{}")
         if not self.names and not given:
             return "{}"
-        model = self._read(text, given)
+        given = (self._defaults() if self._made_anew else self._known_defaults) | given
+        model = self._read(to_json(given), given)
         try:
             written = self._dump(model, by_alias=True, warnings=False)
         except PydanticSerializationError as error:
@@ -65,19 +67,34 @@ class Parameters:
         try:
             model = self._parse(text)
         except ValidationError:
-            model = self._read(text, _object(text))
+            model = self._read(text.encode(), _object(text))
         return dict(zip(self.names, model.__dict__.values(), strict=True))
 
-    def _read(self, text: str, given: dict[str, Any]) -> Any:
+    def _read(self, text: bytes, given: dict[str, Any]) -> Any:
         try:
             return self._parse(text)
         except ValidationError as error:
             raise InvalidArgument(self._wording.violations(error, given)) from None
+        except Exception as error:
+            message = (
+                f"cannot be checked: the provider's own validation raised {type(error).__name__}: {error}"
+            )
+            raise InvalidArgument.of("input", message) from error
+
+    def _defaults(self) -> dict[str, Any]:
+        """As JSON data: they are checked like what is given, since they are stored with it."""
+        model = self._model.model_construct()
+        values = model.__dict__
+        defaults: dict[str, Any] = from_json(self._dump(model, by_alias=True, warnings=False))
+        for name, field in zip(self.names, self._model.model_fields, strict=True):
+            if isinstance(secret := values.get(field), SecretStr | SecretBytes):
+                defaults[name] = to_jsonable_python(secret.get_secret_value())
+        return defaults
 
     def _again(self, written: bytes) -> dict[str, Any] | None:
         try:
             fields: dict[str, Any] = self._parse(written).__dict__
-        except ValidationError:
+        except Exception:  # noqa: BLE001 - whatever it raises, it does not read back
             return None
         return fields
 
@@ -98,7 +115,7 @@ def _object(text: str) -> dict[str, Any]:
     """The input as plain data, checked to be strict JSON."""
     try:
         given = from_json(text, allow_inf_nan=False)
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         raise InvalidArgument.of("input", f"must be a JSON object, but is not JSON: {error}") from None
     if not isinstance(given, dict):
         shown = text.strip() if len(text) < 60 else type(given).__name__

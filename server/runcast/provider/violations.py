@@ -166,8 +166,6 @@ def _path(details: ErrorDetails, given: Any) -> str:
             path, here = f"{path}.{step}", here[str(step)]
         elif number == last and details["type"] in ("missing", "extra_forbidden"):
             path = f"{path}.{step}"
-        elif number == 0:  # a default that is wrong
-            path, here = f".{step}", None
     return path
 
 
@@ -186,7 +184,11 @@ def _expected(details: ErrorDetails) -> str:
         return f"valid ({details['msg']})"
     if kind in ("literal_error", "enum"):
         return str(context.get("expected", "")).replace("'", '"')
-    return template.format_map(context)
+    return template.format_map({name: _number(value) for name, value in context.items()})
+
+
+def _number(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _or(words: Iterable[str]) -> str:
