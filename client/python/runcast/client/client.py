@@ -8,16 +8,15 @@ from typing import Any, Self, Unpack
 
 from runcast.client.backoff import Backoff, Deadline
 from runcast.client.connection import Connection, OnRetry
-from runcast.client.errors import ClientClosed, RpcError, error_of
+from runcast.client.errors import ClientClosed, RpcError, Unavailable, error_of
 from runcast.client.payload import Parameters
 from runcast.client.run_stream import RunStream, result_of
-from runcast.client.starting import StartOptions, duration, start_request, timestamp
+from runcast.client.starting import StartOptions, batches, duration, start_request, timestamp
 from runcast.client.states import is_final, state_of
 from runcast.v1 import provider_pb2, provider_service_pb2, run_pb2, run_service_pb2, server_service_pb2
 
 DEFAULT_TARGET = "localhost:7433"
 _ONE_WAIT = 30.0
-_ONE_BATCH = 1000
 _PAGE = 200
 
 
@@ -151,12 +150,11 @@ class Client:
     async def start_many(
         self, requests: Iterable[run_service_pb2.StartRunRequest]
     ) -> tuple[run_pb2.Run | RpcError, ...]:
-        """Start many runs, each made by `start_request`, a thousand in one commit. Answers for each, in order, the run
-        or the error that refused it."""
+        """Start many runs, each made by `start_request`, in as few calls as their number and size allow. Answers for
+        each, in order, the run or the error that refused it. Where the call itself fails, repeat it with the same
+        requests: what was started already is found again."""
         outcomes: list[run_pb2.Run | RpcError] = []
-        everything = tuple(requests)
-        for begin in range(0, len(everything), _ONE_BATCH):
-            batch = run_service_pb2.BatchStartRunsRequest(requests=everything[begin : begin + _ONE_BATCH])
+        for batch in batches(requests):
             answer = await self._connection.unary(self._connection.runs.BatchStartRuns, batch)
             outcomes += [
                 error_of(each.error) if each.HasField("error") else each.started.run
@@ -191,16 +189,21 @@ class Client:
     ) -> run_pb2.Run:
         """The run once it is final, or as it stands after `timeout` seconds: look at its state. Without a timeout, for
         as long as it takes. It resumes a run that waits for somebody's interest, unless `observe_only`."""
-        deadline = Deadline(timeout)
-        connection = self._connection
+        deadline, connection = Deadline(timeout), self._connection
+        patience = connection.patience()
         while True:
             wait = min(_ONE_WAIT, deadline.left)
             request = run_service_pb2.WaitRunRequest(
                 run_id=run_id, timeout=duration(wait), observe_only=observe_only
             )
-            answer = await connection.unary(
-                connection.runs.WaitRun, request, timeout=wait + connection.timeout
-            )
+            try:
+                answer = await connection.once(
+                    connection.runs.WaitRun, request, timeout=wait + connection.timeout
+                )
+            except Unavailable as error:
+                await connection.pause(error, patience, left=deadline.left)
+                continue
+            patience.succeeded()
             if is_final(answer.run.state) or deadline.left <= 0:
                 return answer.run
 

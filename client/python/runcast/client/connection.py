@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from ipaddress import ip_address
 from typing import TypeVar
 
 import grpc
 import grpc.aio
 from google.protobuf.message import DecodeError
 from google.protobuf.wrappers_pb2 import Int32Value, StringValue
-from google.rpc import status_pb2  # type: ignore[import-untyped]  # it has types, but no py.typed
+from google.rpc import status_pb2
 
 from runcast.client.backoff import Backoff, Deadline, Patience
 from runcast.client.errors import ClientClosed, RpcError, Unavailable, error_of, rpc_error
@@ -20,7 +21,6 @@ OnRetry = Callable[[RpcError, float], None]
 """Told of each failure that is about to be repeated, and in how many seconds."""
 
 _HEALTH = ("UNKNOWN", "SERVING", "NOT_SERVING", "SERVICE_UNKNOWN")
-_LOOPBACK = ("localhost", "127.", "[::1]", "::1", "unix:", "unix-abstract:")
 _OPTIONS: tuple[tuple[str, int | str], ...] = (
     # A dead peer is noticed in 40 s, also between two events; proxies need the heartbeats of a stream as well.
     ("grpc.keepalive_time_ms", 30_000),
@@ -54,7 +54,7 @@ class Connection:
         on_retry: OnRetry | None,
         options: Sequence[tuple[str, int | str]],
     ) -> None:
-        local = target.removeprefix("dns:///").startswith(_LOOPBACK)
+        local = is_local(target)
         if token and not (tls or local):
             raise ValueError(f"a token would travel to {target} in clear text: use tls=True")
         proxy = (("grpc.enable_http_proxy", 0),) if local else ()
@@ -104,15 +104,26 @@ class Connection:
         deadline = Deadline(self.timeout if timeout is None else timeout)
         while True:
             try:
-                return await method(request, timeout=deadline.left, metadata=self.metadata)
-            except grpc.aio.AioRpcError as failure:
-                error = error_from(failure)
-            except asyncio.CancelledError:
-                self.raise_if_closed()
-                raise
-            if not isinstance(error, Unavailable):
-                raise error
-            await self.pause(error, patience, left=deadline.left)
+                return await self.once(method, request, timeout=deadline.left)
+            except Unavailable as error:
+                await self.pause(error, patience, left=deadline.left)
+
+    async def once(
+        self,
+        method: grpc.aio.UnaryUnaryMultiCallable[Request, Response],
+        request: Request,
+        *,
+        timeout: float,
+    ) -> Response:
+        """Make a call; raises an error of our tree where it fails."""
+        self.raise_if_closed()
+        try:
+            return await method(request, timeout=timeout, metadata=self.metadata)
+        except grpc.aio.AioRpcError as failure:
+            raise error_from(failure) from None
+        except asyncio.CancelledError:
+            self.raise_if_closed()
+            raise
 
     async def health(self, service: str) -> str:
         """What `grpc.health.v1` says of a service. Its two messages have one field each, on the wire the same as a
@@ -122,10 +133,7 @@ class Connection:
             request_serializer=StringValue.SerializeToString,
             response_deserializer=Int32Value.FromString,
         )
-        try:
-            answer = await check(StringValue(value=service), timeout=self.timeout, metadata=self.metadata)
-        except grpc.aio.AioRpcError as failure:
-            raise error_from(failure) from None
+        answer = await self.once(check, StringValue(value=service), timeout=self.timeout)
         return _HEALTH[answer.value] if 0 <= answer.value < len(_HEALTH) else _HEALTH[0]
 
     def raise_if_closed(self) -> None:
@@ -144,3 +152,16 @@ def error_from(failure: grpc.aio.AioRpcError) -> RpcError:
             except DecodeError:
                 break
     return rpc_error(failure.code().name, failure.details() or "")
+
+
+def is_local(target: str) -> bool:
+    """Whether what is sent there stays on this machine, as far as its name tells."""
+    if target.startswith(("unix:", "unix-abstract:")):
+        return True
+    for scheme in ("dns:///", "dns:", "ipv4:", "ipv6:"):
+        target = target.removeprefix(scheme)
+    host = target.rpartition(":")[0] if target.count(":") == 1 or "]:" in target else target
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -29,7 +29,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from google.protobuf.message import DecodeError, Message
-from google.rpc import status_pb2  # type: ignore[import-untyped]  # it has types, but no py.typed
+from google.rpc import status_pb2
 
 from runcast.client.states import state_name
 from runcast.v1 import run_pb2

@@ -1,6 +1,7 @@
 """A run that is followed: its events, each exactly once, over as many connections as it takes."""
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from types import TracebackType
@@ -31,6 +32,7 @@ Gap = watch_pb2.WatchFrame.Gap
 
 HEARTBEAT = 15.0
 _SILENCE = 3
+_FAREWELL = 1.0
 _FROM_THE_NETWORK = frozenset({"INTERNAL", "UNKNOWN", "CANCELLED", "DEADLINE_EXCEEDED"})
 
 
@@ -70,7 +72,7 @@ class RunStream(AsyncIterator[event_pb2.RunEvent]):
         self._entered = self._left = False
         self._patience = connection.patience()
         self._pending: deque[event_pb2.RunEvent] = deque()
-        self._cursor: int | None = None
+        self._cursor = 0
         self._handed = 0
         self._gaps: list[Gap] = []
         self._snapshot = run_pb2.Run()
@@ -120,7 +122,7 @@ class RunStream(AsyncIterator[event_pb2.RunEvent]):
     def resume_sequence(self) -> int:
         """What `Client.watch(after_sequence=…)` needs to go on behind the event that was handed out last. Store it
         once that event is handled."""
-        return self._handed if self._pending or self._cursor is None else self._cursor
+        return self._handed if self._pending else self._cursor
 
     def result(self) -> Any:
         """What the run returned, as a Python value; RunFailed, RunCancelled or RunTimedOut where it did not succeed,
@@ -158,6 +160,7 @@ class RunStream(AsyncIterator[event_pb2.RunEvent]):
     async def __anext__(self) -> event_pb2.RunEvent:
         while not self._pending:
             if self._final:
+                await self._finish()
                 raise StopAsyncIteration
             await self._advance()
         event = self._pending.popleft()
@@ -213,15 +216,23 @@ class RunStream(AsyncIterator[event_pb2.RunEvent]):
         """The stream's first call again, or the one that takes it up behind the last frame."""
         self._connection.raise_if_closed()
         runs, metadata, first = self._connection.runs, self._connection.metadata, self._first
-        if self._cursor is None and isinstance(first, run_service_pb2.ExecuteRunRequest):
+        if not self.id and isinstance(first, run_service_pb2.ExecuteRunRequest):
             return runs.ExecuteRun(first, metadata=metadata)
         request = run_service_pb2.WatchRunRequest()
         if isinstance(first, run_service_pb2.WatchRunRequest):
             request.CopyFrom(first)
-        if self._cursor is not None:
+        if self.id:
             request.run_id, request.after_sequence = self.id, self._cursor
             self.reconnects += 1
         return runs.WatchRun(request, metadata=metadata)
+
+    async def _finish(self) -> None:
+        """Let the call end by itself, so that the server does not count it as broken off."""
+        if self._call is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_FAREWELL):
+                    await self._call.code()
+            self._drop()
 
     def _drop(self) -> None:
         """End the call, which lives on otherwise, even where nobody refers to it any more."""
@@ -234,7 +245,7 @@ class RunStream(AsyncIterator[event_pb2.RunEvent]):
         an address should hear of it at once."""
         if isinstance(error, Unavailable):
             return True
-        if self._cursor is None:
+        if not self.id:
             return False
         crowded = isinstance(error, ResourceExhausted) and error.retry_after is not None
         return crowded or (not error.reason and error.code in _FROM_THE_NETWORK)
@@ -243,7 +254,6 @@ class RunStream(AsyncIterator[event_pb2.RunEvent]):
     def _take(self, response: Response) -> None:
         """Take in one frame. One of a kind that is not known yet moves the cursor all the same."""
         frame = response.frame
-        self._cursor = frame.resume_sequence
         kind = frame.WhichOneof("frame")
         if kind not in ("snapshot", "going_away"):
             self._patience.succeeded()
@@ -261,8 +271,9 @@ class RunStream(AsyncIterator[event_pb2.RunEvent]):
             case "completed":
                 self._begin(frame.completed.run)
                 self._final = True
-            case "going_away":
-                raise _going_away(frame.going_away)
+        self._cursor = frame.resume_sequence
+        if kind == "going_away":
+            raise _going_away(frame.going_away)
 
     def _begin(self, run: run_pb2.Run) -> None:
         self._snapshot, self._state, self._progress = run, run.state, run.progress

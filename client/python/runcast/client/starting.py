@@ -1,7 +1,7 @@
 """What can be said about a start, and the request that says it."""
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TypedDict, Unpack
 
@@ -9,6 +9,9 @@ from google.protobuf import duration_pb2, timestamp_pb2
 
 from runcast.client.payload import Parameters, to_payload
 from runcast.v1 import run_service_pb2, run_spec_pb2
+
+_BATCH = 1000
+_BATCH_BYTES = 3 * 1024 * 1024
 
 
 class StartOptions(TypedDict, total=False):
@@ -70,6 +73,22 @@ def start_request(
     if "overrides_mask" in options:
         request.overrides_mask.paths.extend(options["overrides_mask"])
     return request
+
+
+def batches(
+    requests: Iterable[run_service_pb2.StartRunRequest],
+) -> Iterator[run_service_pb2.BatchStartRunsRequest]:
+    """The requests in calls that a server takes: by number, and by size."""
+    batch, size = run_service_pb2.BatchStartRunsRequest(), 0
+    for request in requests:
+        more = request.ByteSize() + 8
+        if batch.requests and (len(batch.requests) == _BATCH or size + more > _BATCH_BYTES):
+            yield batch
+            batch, size = run_service_pb2.BatchStartRunsRequest(), 0
+        batch.requests.append(request)
+        size += more
+    if batch.requests:
+        yield batch
 
 
 def run_spec(
