@@ -46,6 +46,9 @@ _EVENTS = (
     " AND journal.last_sequence > max(?, runs.first_sequence - 1) ORDER BY journal.last_sequence LIMIT ?"
 )
 
+HOT_QUERIES = (_GET, _EACH, _OWNERS, _OWNED, _WAKING, _QUEUED, _EVENTS)
+"""What is asked at every sweep and every call: each must find its rows by an index, however many runs there are."""
+
 
 class Reader:
     """Reads what is durable. Each call ends its transaction before it returns."""

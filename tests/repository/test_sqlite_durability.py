@@ -1,0 +1,140 @@
+"""SQLite: what was acknowledged is still there after a close, and after a kill."""
+
+import random
+import sqlite3
+import subprocess
+import sys
+import threading
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from runcast.server.model.change import Durability, Known, Part, Saved, Stale
+from runcast.server.model.run import Checkpoint, Page, RunFilter
+from runcast.server.repository.sqlite import SQLiteRepository
+from tests.repository.builders import a_request, a_run, an_attempt, change, following, group, save
+from tests.repository.storm import VERSIONS
+from tests.repository.strategies import a_full_run, filled
+
+ALL = RunFilter()
+
+
+def content(path: Path) -> dict[str, list[tuple[object, ...]]]:
+    """Every row of every table."""
+    with closing(sqlite3.connect(path)) as connection:
+        tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+        return {name: connection.execute(f"SELECT * FROM {name}").fetchall() for (name,) in tables}
+
+
+def is_sound(path: Path) -> bool:
+    """Whether SQLite finds every page, index and type in order."""
+    with closing(sqlite3.connect(path)) as connection:
+        return connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+
+async def test_an_acknowledged_save_is_on_disk(sqlite: SQLiteRepository) -> None:
+    assert sqlite.durability is Durability.SYNCED
+
+    def settings(writer: object) -> tuple[object, ...]:
+        connection: sqlite3.Connection = writer._connection  # type: ignore[attr-defined]
+        names = ("journal_mode", "synchronous", "locking_mode")
+        return tuple(connection.execute(f"PRAGMA {name}").fetchone()[0] for name in names)
+
+    assert await sqlite._writer.run(settings) == ("wal", 2, "normal")
+
+
+async def test_a_store_that_is_opened_again_has_the_same_bytes(sqlite: SQLiteRepository, path: Path) -> None:
+    full = change(
+        a_full_run("full"),
+        events=5,
+        parts=Part.OUTCOME,
+        checkpoint=filled(Checkpoint),
+        closed=(an_attempt(1),),
+    )
+    await save(sqlite, full, request=a_request("id", "full"))
+    await sqlite.save([group(a_run(f"{n}")) for n in range(200)])
+    await sqlite.close()
+    before = content(path)
+    assert {name for name, rows in before.items() if not rows} == {"leases"}
+    await sqlite.open()
+    await sqlite.close()
+    assert content(path) == before
+    assert is_sound(path)
+    await sqlite.open()
+    assert await sqlite.get("full") == full.run
+    assert [*await sqlite.events("full", 0, 9)] == [*full.events]
+    assert await sqlite.checkpoint("full") == full.checkpoint
+    assert [*await sqlite.attempts("full")] == [*full.closed]
+    assert await save(sqlite, a_run("new"), request=a_request("id", "new")) == Known(
+        "full", b"digest of full"
+    )
+
+
+async def test_a_closed_store_is_one_file_beside_its_lock(sqlite: SQLiteRepository, path: Path) -> None:
+    await sqlite.save([group(a_run(f"{n}")) for n in range(50)])
+    await sqlite.close()
+    assert sorted(file.name for file in path.parent.iterdir()) == ["runs.db", "runs.db.lock"]
+
+
+async def test_the_hot_row_stays_small(sqlite: SQLiteRepository, path: Path) -> None:
+    run = a_full_run("0192f0c1-0000-7000-8000-000000000000")
+    await save(sqlite, change(run, parts=Part.OUTCOME))
+    await sqlite.close()
+    ((row,),) = [row[-1:] for row in content(path)["runs"]]
+    assert isinstance(row, bytes)
+    assert len(row) <= 1024
+
+
+def storm(path: Path, seconds: float) -> dict[str, int]:
+    """Kill a storm this long after its first acknowledgement; answers each acknowledged run's version."""
+    command = [sys.executable, "-m", "tests.repository.storm", str(path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout
+        said = [child.stdout.readline()]
+        killer = threading.Timer(seconds, child.kill)
+        killer.start()
+        said += child.stdout.readlines()
+        killer.join()
+    # A line that was cut says nothing.
+    pairs = (line.split() for line in said if line.endswith("\n"))
+    return {run_id: int(version) for run_id, version in pairs}
+
+
+@pytest.mark.crash
+async def test_what_was_acknowledged_survives_a_kill(path: Path) -> None:
+    seed = random.randrange(10**6)
+    choose = random.Random(seed)
+    for kill in range(3):
+        store = path.with_name(f"{kill}.db")
+        acknowledged = storm(store, choose.uniform(0.0, 0.5))
+        repository = SQLiteRepository(store)
+        await repository.open()
+        try:
+            runs = {run.id: run for run in await repository.list(ALL, Page(1_000_000))}
+            for run_id, version in acknowledged.items():
+                assert runs[run_id].version >= version, f"seed {seed}, kill {kill}: {run_id} was lost"
+            for run in runs.values():
+                await check(repository, run.id, f"seed {seed}, kill {kill}: {run.id}")
+                twin = run.id[:-1] + ("b" if run.id.endswith("a") else "a")
+                assert runs[twin].version == run.version, (
+                    f"seed {seed}, kill {kill}: half a group of {run.id}"
+                )
+            first = runs[next(iter(acknowledged))]
+            assert await save(repository, first) == Stale(first.id)
+            assert await save(repository, following(first), following(runs[f"{first.id[:-1]}b"])) == Saved()
+        finally:
+            await repository.close()
+        assert is_sound(store)
+
+
+async def check(repository: SQLiteRepository, run_id: str, where: str) -> None:
+    """A run's parts and journal belong to its version."""
+    run = await repository.get(run_id)
+    assert 0 <= run.version < VERSIONS
+    assert run.outcome.summary == (f"{run.version}" if run.version else ""), where
+    events = await repository.events(run_id, 0, 100)
+    assert [event.sequence for event in events] == [*range(1, run.last_sequence + 1)], where
+    request = a_request("-".join(run_id.split("-")[:2]), "other")
+    known = await save(repository, request=request)
+    assert known == Known(run_id[:-1] + "a", f"digest of {run_id[:-1]}a".encode()), where

@@ -1,0 +1,189 @@
+"""SQLite: full disks, failing writes, damaged rows, rivals, and callers that go away."""
+
+import asyncio
+import resource
+import sqlite3
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runcast.server.model.change import Part, Saved
+from runcast.server.model.errors import DataLoss, NotFound, Unavailable
+from runcast.server.model.run import Checkpoint, Definition, Outcome, Page, Payload, Run, RunFilter
+from runcast.server.repository.sqlite import SQLiteRepository, opening, schema
+from runcast.server.repository.sqlite.reading import HOT_QUERIES
+from tests.repository.builders import a_request, a_run, an_attempt, change, following, group, save
+
+ALL = RunFilter()
+
+
+def big(run_id: str) -> Run:
+    """A run of a hundred kilobytes."""
+    return a_run(run_id, of=Definition(provider="echo", input=Payload(json="x" * 100_000)))
+
+
+async def by_writer(repository: SQLiteRepository, sql: str) -> Any:
+    """What the writing connection answers to a statement."""
+    return await repository._writer.run(lambda writer: writer._connection.execute(sql).fetchone())
+
+
+async def test_a_full_disk_stores_nothing_of_the_call_and_room_mends_it(sqlite: SQLiteRepository) -> None:
+    run = a_run("run")
+    await save(sqlite, run)
+    (pages,) = await by_writer(sqlite, "PRAGMA page_count")
+    await by_writer(sqlite, f"PRAGMA max_page_count = {pages + 2}")
+    told = change(following(run, outcome=Outcome(summary="done")), events=2, parts=Part.OUTCOME)
+    with pytest.raises(Unavailable, match="full"):
+        await sqlite.save([group(told), group(big("big"), request=a_request("id", "big"))])
+    assert await sqlite.get("run") == run
+    assert [*await sqlite.events("run", 0, 9)] == []
+    with pytest.raises(NotFound):
+        await sqlite.get("big")
+    await by_writer(sqlite, "PRAGMA max_page_count = 1000000")
+    results = await sqlite.save([group(told), group(big("big"), request=a_request("id", "big"))])
+    assert [*results] == [Saved(), Saved()]
+    assert await sqlite.get("run") == told.run
+
+
+@contextmanager
+def no_file_grows_beyond(size: int) -> Iterator[None]:
+    """Writes beyond fail, as by a disk that has had enough."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+async def test_a_write_that_fails_stores_nothing_of_the_call_and_the_next_works(
+    sqlite: SQLiteRepository, path: Path
+) -> None:
+    await save(sqlite, a_run("run"))
+    size = path.with_name("runs.db-wal").stat().st_size
+    for extra in range(0, 200_000, 20_000):
+        with no_file_grows_beyond(size + extra), pytest.raises(Unavailable):
+            await sqlite.save([group(big(f"{extra}-{n}")) for n in range(4)])
+        assert [run.id for run in await sqlite.list(ALL, Page(99))] == ["run"]
+    assert await save(sqlite, big("after")) == Saved()
+    await sqlite.close()
+    await sqlite.open()
+    assert [run.id for run in await sqlite.list(ALL, Page(99))] == ["run", "after"]
+
+
+async def test_a_store_that_somebody_else_locks_is_unavailable_until_they_let_go(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(opening, "_BUSY_SECONDS", 0.05)
+    repository = SQLiteRepository(path)
+    await repository.open()
+    with closing(sqlite3.connect(path, isolation_level=None)) as rival:
+        rival.execute("BEGIN IMMEDIATE")
+        with pytest.raises(Unavailable, match="locked"):
+            await save(repository, a_run("run"))
+        assert [*await repository.list(ALL, Page(9))] == []
+        rival.execute("ROLLBACK")
+    assert await save(repository, a_run("run")) == Saved()
+    await repository.close()
+
+
+DAMAGE = {
+    "runs": "UPDATE runs SET row = x'c1'",
+    "definitions": "UPDATE definitions SET blob = substr(blob, 1, 3)",
+    "outcomes": "UPDATE outcomes SET blob = x'00'",
+    "journal": "UPDATE journal SET blob = CAST(blob || x'00' AS BLOB)",
+    "attempts": "UPDATE attempts SET blob = x''",
+    "checkpoints": "UPDATE checkpoints SET blob = x'93a1ff'",
+}
+
+
+@pytest.mark.parametrize("table", DAMAGE)
+async def test_a_damaged_row_is_told_with_its_run_and_table(
+    sqlite: SQLiteRepository, path: Path, table: str
+) -> None:
+    run = a_run("hurt", outcome=Outcome(summary="x"))
+    whole = change(run, events=2, parts=Part.OUTCOME, checkpoint=Checkpoint(1, b"x"), closed=(an_attempt(1),))
+    await save(sqlite, whole)
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute(DAMAGE[table])
+    reads: dict[str, Callable[[], Awaitable[object]]] = {
+        "journal": lambda: sqlite.events("hurt", 0, 9),
+        "attempts": lambda: sqlite.attempts("hurt"),
+        "checkpoints": lambda: sqlite.checkpoint("hurt"),
+    }
+    for read in (
+        [reads[table]] if table in reads else [lambda: sqlite.get("hurt"), lambda: sqlite.list(ALL, Page(1))]
+    ):
+        with pytest.raises(DataLoss, match=f"run hurt: its row in table {table}") as error:
+            await read()
+        assert error.value.metadata == {"run": "hurt", "table": table}
+
+
+async def test_a_missing_definition_is_told(sqlite: SQLiteRepository, path: Path) -> None:
+    await save(sqlite, a_run("hurt"))
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("DELETE FROM definitions")
+    with pytest.raises(DataLoss, match="run hurt: its row in table definitions is missing"):
+        await sqlite.get("hurt")
+
+
+async def test_a_damaged_page_is_told(sqlite: SQLiteRepository, path: Path) -> None:
+    await save(sqlite, a_run("hurt"))
+    await sqlite.close()
+    with closing(sqlite3.connect(path)) as connection:
+        sql = "SELECT rootpage FROM sqlite_master WHERE name = 'definitions'"
+        (page,) = connection.execute(sql).fetchone()
+        (size,) = connection.execute("PRAGMA page_size").fetchone()
+    with path.open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(b"\xff" * size)
+    await sqlite.open()
+    with pytest.raises(DataLoss, match="damaged"):
+        await sqlite.get("hurt")
+
+
+async def test_a_save_whose_caller_went_away_is_stored_all_the_same(sqlite: SQLiteRepository) -> None:
+    saving = asyncio.ensure_future(save(sqlite, a_run("run")))
+    await asyncio.sleep(0)
+    saving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await saving
+    assert await save(sqlite, following(a_run("run"))) == Saved()
+
+
+async def test_a_save_takes_a_few_statements_however_many_groups_it_has(sqlite: SQLiteRepository) -> None:
+    statements: list[str] = []
+    await sqlite._writer.run(lambda writer: writer._connection.set_trace_callback(statements.append))
+    runs = [a_run(f"{n}") for n in range(128)]
+    await sqlite.save([group(change(run, events=1), request=a_request(run.id, run.id)) for run in runs])
+    assert len(statements) <= 7, statements
+    statements.clear()
+    done = [change(following(run, last_sequence=1), events=1, parts=Part.OUTCOME) for run in runs]
+    await sqlite.save([group(one) for one in done])
+    assert len(statements) <= 5, statements
+
+
+async def test_runs_that_were_not_seen_for_long_are_still_found(
+    sqlite: SQLiteRepository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runcast.server.repository.sqlite.saving._REMEMBERED", 10)
+    runs = [a_run(f"{n}") for n in range(250)]
+    await sqlite.save([group(run) for run in runs])
+    for _ in range(3):
+        runs = [following(run) for run in runs]
+        assert {*await sqlite.save([group(run) for run in runs])} == {Saved()}
+
+
+@pytest.mark.parametrize("query", HOT_QUERIES)
+def test_what_is_asked_often_is_found_by_an_index(query: str) -> None:
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        schema.migrate(connection)
+        values = [1] * query.count("?")
+        plan = [step for *_, step in connection.execute(f"EXPLAIN QUERY PLAN {query}", values)]
+    steps = [step for step in plan if " runs" in step or " journal" in step]
+    assert steps
+    assert all(step.startswith("SEARCH") for step in steps), plan
+    assert not any("FOR ORDER BY" in step for step in plan), plan
