@@ -111,6 +111,8 @@ class ScriptedServer(run_service_pb2_grpc.RunServiceServicer):
     metadata: list[dict[str, str | bytes]] = field(default_factory=list)
     started: dict[str, str] = field(default_factory=dict)
     """The run of each request id."""
+    stuck: bool = False
+    """GetRun never answers."""
     port: int = 0
     open_streams: int = 0
     idle: asyncio.Event = field(default_factory=asyncio.Event)
@@ -279,6 +281,9 @@ class ScriptedServer(run_service_pb2_grpc.RunServiceServicer):
         """The run as it stands."""
         self.note(request, context)
         await self.fail_if_told(context)
+        if self.stuck:
+            self.idle.set()
+            await asyncio.Event().wait()
         return run_service_pb2.GetRunResponse(run=self.run())
 
     async def CancelRun(  # noqa: N802

@@ -4,7 +4,6 @@ import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 
 from runcast.v1 import event_pb2, payload_pb2
@@ -34,7 +33,7 @@ def to_python(payload: payload_pb2.Payload) -> Any:
         case "json":
             return json.loads(payload.json)
         case "value":
-            return MessageToDict(payload.value)
+            return _plain(payload.value)
         case "data":
             return payload.data
         case "artifact":
@@ -51,4 +50,11 @@ def kind(event: event_pb2.RunEvent) -> str:
 def to_dict(message: Message) -> dict[str, Any]:
     """A message as plain data for JSON, under the names of the contract; unset fields are left out. 64-bit integers
     are strings, times are RFC 3339, as protobuf's JSON form has it."""
+    written: dict[str, Any] = _plain(message)
+    return written
+
+
+def _plain(message: Message) -> Any:
+    from google.protobuf.json_format import MessageToDict
+
     return MessageToDict(message, preserving_proto_field_name=True)
