@@ -146,8 +146,8 @@ async def give_up_(_call: Call, _channel: Channel) -> str:
 
 @blocking
 def obey(_call: Call, channel: BlockingChannel) -> str:
-    channel.report(line("started"))
     try:
+        channel.report(line("started"))
         while not channel.cancelled():
             time.sleep(0.002)
         raise Cancelled

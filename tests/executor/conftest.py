@@ -8,6 +8,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import pytest_asyncio
 
 from runcast.server.executor.attempt import LocalExecutor
 from runcast.server.executor.on_loop import AsyncExecutor
@@ -17,6 +18,7 @@ from tests.executor.code import run_async, run_blocking
 from tests.executor.recorder import eventually
 
 LOADER = "tests.executor.processes:load"
+shared_loop = pytest_asyncio.fixture(loop_scope="module")
 Make = Callable[[str], Awaitable[LocalExecutor]]
 KINDS: dict[str, Callable[[], LocalExecutor]] = {
     "async": lambda: AsyncExecutor(run_async, 4),
@@ -42,8 +44,9 @@ def behind(descriptor: Path) -> str:
     return ""
 
 
-@pytest.fixture
+@shared_loop
 async def nothing_leaks() -> AsyncIterator[None]:
+    """Whatever is held when the test begins, and nothing else, is held when it has ended."""
     before = holdings()
     yield
     with contextlib.suppress(TimeoutError):
@@ -51,9 +54,9 @@ async def nothing_leaks() -> AsyncIterator[None]:
     assert holdings() == before
 
 
-@pytest.fixture
+@shared_loop
 async def make(nothing_leaks: None) -> AsyncIterator[Make]:
-    """Makes an executor, opened; closed at the end."""
+    """Makes an executor for one test, opened; closed at the end."""
     async with contextlib.AsyncExitStack() as made:
 
         async def make(kind: str) -> LocalExecutor:
@@ -65,15 +68,32 @@ async def make(nothing_leaks: None) -> AsyncIterator[Make]:
         yield make
 
 
-@pytest.fixture(params=KINDS)
-async def executor(request: pytest.FixtureRequest, make: Make) -> LocalExecutor:
-    """One of the three."""
-    return await make(request.param)
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=KINDS)
+async def shared(request: pytest.FixtureRequest) -> AsyncIterator[LocalExecutor]:
+    """Each of the three, for all tests of a module: to open one takes longer than most tests."""
+    executor = KINDS[request.param]()
+    await executor.open()
+    yield executor
+    await executor.close()
+
+
+@shared_loop
+async def executor(shared: LocalExecutor, nothing_leaks: None) -> AsyncIterator[LocalExecutor]:
+    """One of the three, with all slots free before and after."""
+    yield shared
+    await eventually(lambda: shared.taken == 0)
+    shared.on_free = lambda: None
+
+
+@shared_loop
+async def fresh(shared: LocalExecutor, make: Make) -> LocalExecutor:
+    """One of the three that the test may close."""
+    return await make(shared.kind.name.lower())
 
 
 @pytest.fixture
-def release(nothing_leaks: None, tmp_path: Path) -> Iterator[Path]:
-    """A file that is not there; code that refuses to stop waits for it."""
+def release(tmp_path: Path) -> Iterator[Path]:
+    """A file that is not there; code that refuses to stop waits for it. Ask for it after the executor."""
     path = tmp_path / "release"
     yield path
     path.touch()

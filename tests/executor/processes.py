@@ -184,3 +184,16 @@ def report_until_broken(_call: Call, channel: BlockingChannel) -> str:
     except Cancelled:
         channel.commit(line("tidied"))
         raise
+
+
+@blocking
+def tidy_slowly(call: Call, channel: BlockingChannel) -> str:
+    channel.report(line("started"))
+    while not channel.cancelled():
+        time.sleep(0.002)
+    try:
+        time.sleep(float(call.input))
+        channel.report(line("tidied"))
+    except Cancelled:
+        channel.report(line("broken"))
+    raise Cancelled

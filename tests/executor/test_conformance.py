@@ -13,6 +13,8 @@ from runcast.server.model.run import Execution, StopCause
 from tests.executor.conftest import holdings
 from tests.executor.recorder import Recorder, eventually
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
 
 def call(provider: str, code_input: str = "null", **labels: str) -> Call:
     """The first attempt of a run of this code."""
@@ -103,6 +105,9 @@ async def test_slots_are_given_until_there_are_none(executor: LocalExecutor) -> 
     assert executor.free == 0
     executor.release()
     assert executor.acquire()
+    for _ in range(4):
+        executor.release()
+    assert executor.free == 4
 
 
 async def test_a_slot_is_free_again_before_the_end_is_told(executor: LocalExecutor) -> None:
@@ -178,6 +183,22 @@ async def test_an_endless_producer_waits_while_its_sink_is_congested(
     await recorder.end()
 
 
+async def test_an_endless_producer_leaves_the_loop_to_others(executor: LocalExecutor, tmp_path: Path) -> None:
+    tally = tmp_path / "tally"
+    tally.write_bytes(b"%12d" % 0)
+    recorder, loop, longest = Recorder(), asyncio.get_running_loop(), 0.0
+    executor.acquire()
+    running = executor.start(call("pour", tally=str(tally)), recorder)
+    await recorder.until(lambda: recorder.lines)
+    end = loop.time() + 0.5
+    while (now := loop.time()) < end:
+        await asyncio.sleep(0.001)
+        longest = max(longest, loop.time() - now)
+    running.stop(StopCause.CANCEL, 10)
+    await recorder.end()
+    assert longest < 0.2
+
+
 async def test_a_report_that_the_sink_refuses_is_refused_to_the_code(executor: LocalExecutor) -> None:
     recorder = Recorder()
     executor.acquire()
@@ -204,24 +225,24 @@ async def test_a_hundred_attempts_in_a_row_leave_nothing_behind(executor: LocalE
     await eventually(lambda: holdings() == before)
 
 
-async def test_it_may_be_closed_twice(executor: LocalExecutor) -> None:
-    await executor.close()
-    await executor.close()
+async def test_it_may_be_closed_twice(fresh: LocalExecutor) -> None:
+    await fresh.close()
+    await fresh.close()
 
 
-async def test_closing_ends_what_runs(executor: LocalExecutor) -> None:
+async def test_closing_ends_what_runs(fresh: LocalExecutor) -> None:
     recorder = Recorder()
-    executor.acquire()
-    executor.start(call("obey"), recorder)
+    fresh.acquire()
+    fresh.start(call("obey"), recorder)
     await recorder.line("started")
-    await executor.close()
+    await fresh.close()
     assert len(recorder.ends) == 1
 
 
-async def test_an_attempt_that_is_started_after_the_closing_ends_at_once(executor: LocalExecutor) -> None:
-    await executor.close()
+async def test_an_attempt_that_is_started_after_the_closing_ends_at_once(fresh: LocalExecutor) -> None:
+    await fresh.close()
     recorder = Recorder()
-    executor.acquire()
-    executor.start(call("answer"), recorder)
+    fresh.acquire()
+    fresh.start(call("answer"), recorder)
     await recorder.end()
-    assert executor.taken == 0
+    assert fresh.taken == 0

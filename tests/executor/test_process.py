@@ -9,6 +9,7 @@ from pathlib import Path
 import grpc.aio
 import psutil
 import pytest
+import pytest_asyncio
 
 from runcast.server.executor.abc import Running
 from runcast.server.executor.forkserver import ProvidersNotLoaded
@@ -16,15 +17,26 @@ from runcast.server.executor.process import ProcessExecutor
 from runcast.server.model.call import Call, End, Raised, Returned, Stopped
 from runcast.server.model.event import LogLine, Severity
 from runcast.server.model.run import StopCause
-from tests.executor.conftest import Make
+from tests.executor.conftest import LOADER, Make, shared_loop
 from tests.executor.recorder import Recorder, eventually
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-@pytest.fixture
-async def executor(make: Make) -> ProcessExecutor:
-    made = await make("process")
-    assert isinstance(made, ProcessExecutor)
-    return made
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def opened() -> AsyncIterator[ProcessExecutor]:
+    """For all tests here."""
+    executor = ProcessExecutor([], 4, loader=LOADER)
+    await executor.open()
+    yield executor
+    await executor.close()
+
+
+@shared_loop
+async def executor(opened: ProcessExecutor, nothing_leaks: None) -> ProcessExecutor:
+    """With all slots free, and nothing held that was not held before."""
+    assert opened.taken == 0
+    return opened
 
 
 def start(executor: ProcessExecutor, provider: str, code_input: str = "null") -> tuple[Running, Recorder]:
@@ -44,7 +56,7 @@ def died(end: End, **metadata: str) -> bool:
     return isinstance(end, Raised) and end.error.reason == "PROCESS_DIED" and end.error.metadata == metadata
 
 
-def test_it_has_a_slot_per_processor_that_this_process_may_use() -> None:
+async def test_it_has_a_slot_per_processor_that_this_process_may_use() -> None:
     assert ProcessExecutor([]).slots == len(os.sched_getaffinity(0))
 
 
@@ -67,6 +79,16 @@ async def test_code_that_never_looks_is_broken_after_half_of_the_grace_and_tidie
     running, recorder = start(executor, provider)
     await recorder.line("started")
     running.stop(StopCause.CANCEL, 0.1)
+    assert await recorder.end() == Stopped(killed=False)
+    assert recorder.lines == ["started", "tidied"]
+
+
+async def test_code_that_has_seen_that_it_is_to_stop_may_use_the_whole_grace_to_tidy_up(
+    executor: ProcessExecutor,
+) -> None:
+    running, recorder = start(executor, "tidy_slowly", "0.2")
+    await recorder.line("started")
+    running.stop(StopCause.CANCEL, 0.2)
     assert await recorder.end() == Stopped(killed=False)
     assert recorder.lines == ["started", "tidied"]
 
@@ -133,7 +155,7 @@ async def test_a_program_that_was_started_while_the_providers_were_loaded_is_spa
         await executor.close()
 
 
-@pytest.fixture
+@shared_loop
 async def serving() -> AsyncIterator[None]:
     """A gRPC server in this process."""
     server = grpc.aio.server()
@@ -221,10 +243,13 @@ async def test_an_attempt_whose_process_cannot_be_started_has_failed(
     assert executor.taken == 0
 
 
-async def test_the_loss_of_the_forkserver_fails_what_runs_and_is_healed(executor: ProcessExecutor) -> None:
+async def test_the_loss_of_the_forkserver_fails_what_runs_and_is_healed(make: Make) -> None:
+    others = set(psutil.Process().children())
+    executor = await make("process")
+    assert isinstance(executor, ProcessExecutor)
     _, recorder = start(executor, "breed", "ignore_signals")
     await recorder.line("started")
-    (forkserver,) = psutil.Process().children()
+    (forkserver,) = set(psutil.Process().children()) - others
     forkserver.kill()
     assert died(await recorder.end())
     pids = [int(pid) for pid in recorder.lines[0].split()[1:]]

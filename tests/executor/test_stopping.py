@@ -12,6 +12,8 @@ from runcast.server.model.call import Abandoned, Call, Raised, Returned, Stopped
 from runcast.server.model.run import Execution, StopCause
 from tests.executor.recorder import Recorder, eventually
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
 
 async def started(executor: LocalExecutor, provider: str, **labels: str) -> tuple[Running, Recorder]:
     """An attempt whose code has begun."""
@@ -116,7 +118,7 @@ async def test_an_attempt_that_is_stopped_before_its_code_has_begun_ends(executo
     recorder = Recorder()
     executor.acquire()
     running = executor.start(Call("run-1", 1, "obey", "null"), recorder)
-    running.stop(StopCause.CANCEL, 5)
+    running.stop(StopCause.CANCEL, 600)
     assert await recorder.end() == Stopped()
     assert executor.taken == 0
 
@@ -172,7 +174,7 @@ async def test_an_attempt_that_is_asked_at_the_instant_of_its_return_ends_once(
         assert len(recorder.ends) == 1
 
 
-async def test_closing_abandons_or_kills_what_does_not_stop(executor: LocalExecutor, release: Path) -> None:
-    _, recorder = await started(executor, "refuse", release=str(release))
-    await executor.close()
+async def test_closing_abandons_or_kills_what_does_not_stop(fresh: LocalExecutor, release: Path) -> None:
+    _, recorder = await started(fresh, "refuse", release=str(release))
+    await fresh.close()
     assert recorder.ends in ([Abandoned()], [Stopped(killed=True)])

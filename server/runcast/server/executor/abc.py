@@ -10,6 +10,11 @@ from runcast.server.model.run import Execution, StopCause
 class Running(ABC):
     """One attempt that was started. Both verbs are idempotent, never block and never raise, also after its end."""
 
+    @property
+    @abstractmethod
+    def alive(self) -> bool:
+        """Whether its code may still run: True until its slot is given back, so also once it is abandoned."""
+
     @abstractmethod
     def stop(self, cause: StopCause, grace: float) -> None:
         """Ask the code to end within `grace` seconds; whoever asks calls `kill` when the grace is over."""

@@ -73,6 +73,11 @@ class LocalAttempt(Running):
     def end_now(self) -> None:
         """Do what can be done to end the code at once."""
 
+    @property
+    def alive(self) -> bool:
+        """Whether its executor still counts it."""
+        return self in self._executor.running
+
     def stop(self, cause: StopCause, grace: float) -> None:
         """Ask, unless the attempt has ended; all causes are asked for in the same way."""
         if not self._ended and not self.killed:

@@ -6,7 +6,7 @@ import os
 
 from runcast.server.executor import wire
 
-_CHUNK = 65_536
+_CHUNK = 32_768
 
 
 class Connection:
@@ -35,6 +35,9 @@ class Connection:
 
     async def read(self) -> bytes:
         """What has come, nothing at the end. While this is not called, the process waits."""
+        await asyncio.sleep(
+            0
+        )  # an endless producer always has something to read, and must not keep the loop to itself
         while True:
             try:
                 return os.read(self._reading, _CHUNK)

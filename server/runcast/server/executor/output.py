@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from runcast.server.model.event import LogLine, Report, Severity
 
-_CHUNK = 65_536
+_CHUNK = 32_768
 # A line that does not end is cut: an event has a limit, and a terminal's progress bar never sends a newline.
 _LONGEST_LINE = 16_384
 
@@ -52,6 +52,7 @@ class RawOutput:
     async def _pump(self) -> None:
         while data := self._take():
             await self._lines(data)
+            await asyncio.sleep(0)  # as for reports: others want a turn
         if data is None and not self._last:
             self._loop.add_reader(self._pipe, self._readable)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import threading
 from collections import deque
 from collections.abc import AsyncIterator, Callable
@@ -171,8 +172,12 @@ class _Crossing:
             await self._awake.wait()
             self._awake.clear()
             self._waking = False  # before the queue is emptied: what comes in from now on wakes again
-            while self._items:
+            for number in itertools.count(1):
+                if not self._items:
+                    break
                 yield self._items.popleft()
+                if number % MANY == 0:
+                    await asyncio.sleep(0)  # an endless producer must not keep the loop to itself
 
     def close(self) -> None:
         self.cut = self.cut or "the attempt is over"
