@@ -1,0 +1,65 @@
+"""Providers for the tests of the door."""
+
+import asyncio
+import os
+import signal
+import time
+from pathlib import Path
+
+from runcast.provider import Context, SyncContext, provider
+
+
+@provider
+async def nothing() -> None:
+    """Do nothing."""
+
+
+@provider
+async def talk(ctx: Context, lines: int, pause: float = 0.0) -> int:
+    """Log many lines."""
+    for number in range(lines):
+        ctx.log.info("line %d", number)
+        if pause:
+            await asyncio.sleep(pause)
+    return lines
+
+
+@provider
+async def until(ctx: Context, path: str, lines: int = 0) -> str:
+    """Run until a file exists."""
+    for number in range(lines):
+        ctx.log.info("before %d", number)
+    while not Path(path).exists():  # noqa: ASYNC240, ASYNC110 - the tests' switch
+        await asyncio.sleep(0.01)
+    for number in range(lines):
+        ctx.log.info("behind %d", number)
+    return "seen"
+
+
+@provider
+async def echo(value: int | float | str | list[int] | None = None) -> int | float | str | list[int] | None:
+    """Give the parameter back."""
+    return value
+
+
+@provider
+async def fail(message: str = "as asked") -> None:
+    """Raise."""
+    raise ValueError(message)
+
+
+@provider(execution="process")
+def compute(ctx: SyncContext, path: str) -> None:
+    """Compute for ever, after writing the process id to a file."""
+    Path(path).write_text(str(os.getpid()))
+    while True:
+        time.monotonic()
+
+
+@provider(execution="process")
+def stubborn(path: str) -> None:
+    """Never stop, whatever is asked."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    Path(path).write_text(str(os.getpid()))
+    while True:
+        time.monotonic()

@@ -1,0 +1,62 @@
+"""A client that knows nothing but reflection: what grpcurl does, in Python."""
+
+from typing import Any
+
+import grpc
+from google.protobuf import descriptor_pb2, descriptor_pool, json_format
+from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.message_factory import GetMessageClass
+from grpc_reflection.v1alpha import reflection_pb2
+
+
+class ReflectingClient:
+    """Calls by name with JSON, over `version` of the reflection service (`v1` or `v1alpha`)."""
+
+    def __init__(self, channel: grpc.Channel, version: str) -> None:
+        self._channel = channel
+        self._ask = channel.stream_stream(
+            f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo",
+            request_serializer=reflection_pb2.ServerReflectionRequest.SerializeToString,
+            response_deserializer=reflection_pb2.ServerReflectionResponse.FromString,
+        )
+        self._pool = descriptor_pool.DescriptorPool()
+        self._known: set[str] = set()
+
+    def services(self) -> list[str]:
+        """The names of all services."""
+        answer = self._one(reflection_pb2.ServerReflectionRequest(list_services=""))
+        return [service.name for service in answer.list_services_response.service]
+
+    def methods(self, service: str) -> list[MethodDescriptor]:
+        """The methods of a service."""
+        self._learn(reflection_pb2.ServerReflectionRequest(file_containing_symbol=service))
+        return list(self._pool.FindServiceByName(service).methods)
+
+    def call(self, path: str, json: str = "{}") -> list[dict[str, Any]]:
+        """`package.Service/Method` with a JSON request; all its responses as JSON values."""
+        service, _, name = path.partition("/")
+        method = next(method for method in self.methods(service) if method.name == name)
+        request = json_format.Parse(json, GetMessageClass(method.input_type)())
+        response = GetMessageClass(method.output_type)
+        make = self._channel.unary_stream if method.server_streaming else self._channel.unary_unary
+        answer: Any = make(
+            f"/{path}", request_serializer=type(request).SerializeToString, response_deserializer=response.FromString
+        )(request, timeout=20)
+        answers = answer if method.server_streaming else [answer]
+        return [json_format.MessageToDict(each, descriptor_pool=self._pool) for each in answers]
+
+    def _one(self, request: reflection_pb2.ServerReflectionRequest) -> reflection_pb2.ServerReflectionResponse:
+        (answer,) = self._ask(iter([request]), timeout=20)
+        assert not answer.HasField("error_response"), answer
+        return answer
+
+    def _learn(self, request: reflection_pb2.ServerReflectionRequest) -> None:
+        for raw in self._one(request).file_descriptor_response.file_descriptor_proto:
+            file = descriptor_pb2.FileDescriptorProto.FromString(raw)
+            if file.name in self._known:
+                continue
+            self._known.add(file.name)
+            for needed in file.dependency:
+                if needed not in self._known:
+                    self._learn(reflection_pb2.ServerReflectionRequest(file_by_filename=needed))
+            self._pool.Add(file)
