@@ -268,7 +268,10 @@ class RunError(RuncastError):
         self.state = state_name(run.state)
         self.message = run.error.message or run.cancellation.reason or run.summary
         self.code = code_name(run.error.code)
-        super().__init__(f"run {run.id} is {self.state}" + (f": {self.message}" if self.message else ""))
+        super().__init__(run)
+
+    def __str__(self) -> str:
+        return f"run {self.run.id} is {self.state}" + (f": {self.message}" if self.message else "")
 
     @property
     def reason(self) -> str:
