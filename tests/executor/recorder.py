@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 from runcast.server.model.call import End
-from runcast.server.model.errors import Fenced
+from runcast.server.model.errors import Fenced, InvalidArgument
 from runcast.server.model.event import LogLine, Report
 
 DEADLINE = 20
@@ -18,6 +18,7 @@ class Recorder:
         self.lines: list[str] = []
         self.ends: list[End] = []
         self.fenced = False
+        self.unwanted: list[Report] = []
         self.roomy = asyncio.Event()
         self.roomy.set()
         self.durable = asyncio.Event()
@@ -29,6 +30,8 @@ class Recorder:
 
     def report(self, report: Report) -> None:
         self._check()
+        if report in self.unwanted:
+            raise InvalidArgument.of("report", "not this one")
         self.story.append(report)
         if isinstance(report, LogLine):
             self.lines.append(report.message)

@@ -10,6 +10,7 @@ from runcast.server.executor.attempt import LocalExecutor
 from runcast.server.model.call import Call, Raised, Returned
 from runcast.server.model.event import SaveCheckpoint
 from runcast.server.model.run import Execution, StopCause
+from tests.executor.code import line
 from tests.executor.conftest import holdings
 from tests.executor.recorder import Recorder, eventually
 
@@ -206,6 +207,37 @@ async def test_a_report_that_the_sink_refuses_is_refused_to_the_code(executor: L
     await recorder.line("still here")
     recorder.fenced = True
     assert await recorder.end() == Returned('"FENCED"')
+
+
+async def test_a_report_that_is_refused_for_what_it_holds_is_not_lost_in_silence(
+    executor: LocalExecutor,
+) -> None:
+    recorder = Recorder()
+    recorder.unwanted = [line("1")]
+    executor.acquire()
+    executor.start(call("count", "3"), recorder)
+    end = await recorder.end()
+    if executor.kind is Execution.ASYNC:
+        assert isinstance(end, Raised)
+        assert "not this one" in end.error.message
+    else:
+        assert end == Returned("null")
+        assert recorder.lines == ["0", "a report was refused: report: not this one", "2"]
+
+
+async def test_an_attempt_that_cannot_begin_ends_and_gives_its_slot_back(
+    executor: LocalExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_attempt: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(type(executor.attempt(call("answer"), Recorder())), "begin", fail)
+    recorder = Recorder()
+    executor.acquire()
+    executor.start(call("answer"), recorder)
+    assert recorder.ends == []
+    assert isinstance(await recorder.end(), Raised)
+    assert executor.taken == 0
 
 
 async def test_a_commit_that_the_sink_refuses_is_refused_to_the_code(executor: LocalExecutor) -> None:

@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -58,6 +59,17 @@ def died(end: End, **metadata: str) -> bool:
 
 async def test_it_has_a_slot_per_processor_that_this_process_may_use() -> None:
     assert ProcessExecutor([]).slots == len(os.sched_getaffinity(0))
+
+
+async def test_an_attempt_speaks_within_milliseconds_of_its_start(executor: ProcessExecutor) -> None:
+    took = []
+    for _ in range(20):
+        begin = time.perf_counter()
+        _, recorder = start(executor, "count", "1")
+        await recorder.line("0")
+        took.append(time.perf_counter() - begin)
+        await recorder.end()
+    assert sorted(took)[5] < 0.020  # the first quarter, for other tests may have the processors
 
 
 async def test_a_segmentation_fault_fails_the_attempt_and_says_where(executor: ProcessExecutor) -> None:

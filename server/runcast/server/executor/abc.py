@@ -17,11 +17,14 @@ class Running(ABC):
 
     @abstractmethod
     def stop(self, cause: StopCause, grace: float) -> None:
-        """Ask the code to end within `grace` seconds; whoever asks calls `kill` when the grace is over."""
+        """Ask the code to end within `grace` seconds; whoever asks calls `kill` when the grace is over.
+
+        Asked again with less grace, it becomes more urgent. What the code then does is its own: it may still return.
+        """
 
     @abstractmethod
     def kill(self) -> None:
-        """End the code now, with all that it started; where that cannot be done, the sink gets Abandoned."""
+        """End the code now, with all that it started; what has not ended a moment later, the sink gets as Abandoned."""
 
 
 class Executor(ABC):
@@ -62,4 +65,7 @@ class Executor(ABC):
 
     @abstractmethod
     def start(self, call: Call, sink: Sink) -> Running:
-        """Begin one attempt, for which a slot was acquired; returns without waiting for it."""
+        """Begin one attempt, for which a slot was acquired; returns without waiting for it.
+
+        Whatever keeps it from running is told to the sink as any end is: later, never from within this call.
+        """

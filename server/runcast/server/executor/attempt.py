@@ -6,8 +6,8 @@ from abc import abstractmethod
 
 from runcast.server.executor.abc import Executor, Running
 from runcast.server.model.call import Abandoned, Call, End, Raised, Sink, Stopped
-from runcast.server.model.errors import RuncastError
-from runcast.server.model.event import Report
+from runcast.server.model.errors import Fenced, RuncastError
+from runcast.server.model.event import LogLine, Report, Severity
 from runcast.server.model.run import Error, StopCause
 
 ABORTED, INTERNAL = 10, 13
@@ -24,12 +24,16 @@ class LocalExecutor(Executor):
 
     def start(self, call: Call, sink: Sink) -> Running:
         """Begin the attempt; in an executor that is closed it ends as one that was killed by the closing."""
+        loop = asyncio.get_running_loop()
         attempt = self.attempt(call, sink)
         self.running.add(attempt)
-        if self.closed:
-            asyncio.get_running_loop().call_soon(attempt.finish, Stopped(killed=True))
-        else:
-            attempt.begin()
+        try:
+            if self.closed:
+                loop.call_soon(attempt.finish, Stopped(killed=True))
+            else:
+                attempt.begin()
+        except Exception as error:  # noqa: BLE001 - whatever keeps it from beginning, its end is told like any other
+            loop.call_soon(attempt.finish, broken(error))
         return attempt
 
     @abstractmethod
@@ -56,7 +60,7 @@ class LocalAttempt(Running):
         self.sink = sink
         self.asked = False
         self.killed = False
-        self._executor = executor
+        self.executor = executor
         self._ended = False
         self._over: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -76,7 +80,7 @@ class LocalAttempt(Running):
     @property
     def alive(self) -> bool:
         """Whether its executor still counts it."""
-        return self in self._executor.running
+        return self in self.executor.running
 
     def stop(self, cause: StopCause, grace: float) -> None:
         """Ask, unless the attempt has ended; all causes are asked for in the same way."""
@@ -97,26 +101,38 @@ class LocalAttempt(Running):
 
     def finish(self, end: End) -> None:
         """The code has really ended."""
-        if self not in self._executor.running:
+        if self not in self.executor.running:
             return
-        self._executor.running.discard(self)
+        self.executor.running.discard(self)
         if isinstance(end, Stopped) and not (self.asked or self.killed):
             end = stopped_unasked()
         try:
-            self._executor.release()
+            self.executor.release()
         finally:
             self._tell(end)
 
     async def report(self, report: Report) -> RuncastError | None:
-        """Hand a report to the sink and return when it can take more; the error where it refuses."""
+        """Hand a report to the sink and return when it can take more; the error where it refuses.
+
+        The code has gone on meanwhile: that a report was refused for what it holds, its run's log tells.
+        """
         try:
-            self.sink.report(report)
+            self._offer(report)
             await self.sink.drain()
         except RuncastError as error:
             return error
         except Exception as error:  # noqa: BLE001 - a sink that fails must not take the executor with it
             return _failed(error)
         return None
+
+    def _offer(self, report: Report) -> None:
+        try:
+            self.sink.report(report)
+        except Fenced:
+            raise
+        except RuncastError as error:
+            told = LogLine(Severity.ERROR, f"a report was refused: {error.message}", "runcast")
+            self.sink.report(told)
 
     async def commit(self, report: Report | None) -> RuncastError | None:
         """Hand a report to the sink and return once it is durable, or once there is room where it is None."""
@@ -152,7 +168,7 @@ def stopped_unasked() -> Raised:
     )
 
 
-def broken(error: BaseException | None) -> Raised:
+def broken(error: BaseException) -> Raised:
     """The executor itself, or what it runs providers by, failed; the run must not hang for that."""
     _log.error("an attempt could not be run", exc_info=error)
     reason = error.reason if isinstance(error, RuncastError) else "EXECUTOR_FAILED"

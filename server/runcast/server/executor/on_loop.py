@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 
 from runcast.provider.reporter import Channel
 from runcast.server.executor.attempt import LocalAttempt, LocalExecutor, broken
+from runcast.server.executor.watchdog import Watchdog
 from runcast.server.model.call import Call, End, Sink, Stopped
 from runcast.server.model.run import Execution
 
@@ -19,6 +20,18 @@ class AsyncExecutor(LocalExecutor):
     def __init__(self, run: RunAsync, slots: int = 100) -> None:
         super().__init__(slots)
         self.run = run
+        self._watchdog: Watchdog | None = None
+
+    async def open(self) -> None:
+        """Watch whether a coroutine blocks the loop."""
+        self._watchdog = Watchdog()
+
+    async def close(self) -> None:
+        """Cancel all tasks, and abandon those that go on."""
+        await super().close()
+        if self._watchdog is not None:
+            self._watchdog.close()
+        self._watchdog = None
 
     def attempt(self, call: Call, sink: Sink) -> LocalAttempt:
         """A task, not yet created."""

@@ -57,6 +57,7 @@ class _ProcessAttempt(LocalAttempt):
         self._connection: Connection | None = None
         self._outputs: list[RawOutput] = []
         self._task: asyncio.Task[End] | None = None
+        self._gone: asyncio.Future[wire.Gone] | None = None
         self._urgent: asyncio.TimerHandle | None = None
         self._end: End | None = None
         self._refused = False
@@ -64,11 +65,10 @@ class _ProcessAttempt(LocalAttempt):
     def begin(self) -> None:
         loop = asyncio.get_running_loop()
         try:
-            gone = self._fork()
+            gone = self._gone = self._fork()
         except OSError as error:
             loop.call_soon(self.finish, _died(f"no process could be started: {error}"))
             return
-        self._say(wire.Begin(self.call))
         self._task = loop.create_task(self._live(gone), name=f"process of run {self.call.run_id}")
         self._task.add_done_callback(self._returned)
 
@@ -83,6 +83,15 @@ class _ProcessAttempt(LocalAttempt):
 
     def end_now(self) -> None:
         self._forkserver.kill(self._number)
+
+    def abandon(self) -> None:
+        """Only what still lives is abandoned; of the dead, at most some last reports wait for a sink that takes none."""
+        if self._gone is None or not self._gone.done():
+            super().abandon()
+            return
+        self.finish(Stopped(killed=True))
+        if self._task is not None:
+            self._task.cancel()
 
     def _fork(self) -> asyncio.Future[wire.Gone]:
         with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
@@ -109,6 +118,7 @@ class _ProcessAttempt(LocalAttempt):
     async def _live(self, gone: asyncio.Future[wire.Gone]) -> End:
         """Hear the process out, wait for its death, and judge."""
         try:
+            self._say(wire.Begin(self.call))
             trouble = await self._listen()
             if trouble:
                 self.end_now()
@@ -175,11 +185,12 @@ class _ProcessAttempt(LocalAttempt):
         self._connection = None
 
     def _returned(self, task: asyncio.Task[End]) -> None:
-        if task.cancelled() or task.exception() is not None:
-            self.end_now()
-            self.finish(broken(RuntimeError("cancelled") if task.cancelled() else task.exception()))
-        else:
+        error = asyncio.CancelledError() if task.cancelled() else task.exception()
+        if error is None:
             self.finish(task.result())
+        elif self in self.executor.running:
+            self.end_now()
+            self.finish(broken(error))
 
 
 def _pipe(reader: contextlib.ExitStack, writer: contextlib.ExitStack) -> tuple[int, int]:
