@@ -29,6 +29,10 @@ class Account(BaseModel):
     password: SecretStr
 
 
+ORIGIN = Point(x=1)
+PIN = SecretStr("0")
+
+
 def even(value: int) -> int:
     if value % 2:
         raise ValueError("only pairs can dance")
@@ -38,7 +42,7 @@ def even(value: int) -> int:
 def violations(provider: Provider[..., Any], text: str) -> list[tuple[str, str]]:
     with pytest.raises(InvalidArgument) as caught:
         provider.validate(text)
-    return [tuple(violation) for violation in caught.value.violations]
+    return [(field, words) for field, words in caught.value.violations]
 
 
 @provider
@@ -47,6 +51,7 @@ async def simple(seconds: Annotated[int, Field(ge=0, le=86_400)], name: str = "x
 
 @provider
 async def typed(
+    *,
     number: int = 1,
     ratio: float = 1.0,
     text: str = "",
@@ -55,7 +60,7 @@ async def typed(
     mode: Literal["fast", "slow"] = "fast",
     items: list[int] = [],  # noqa: B006 - pydantic copies defaults
     table: dict[str, int] = {},  # noqa: B006 - pydantic copies defaults
-    point: Point = Point(x=1),
+    point: Point = ORIGIN,
     points: list[Point] = [],  # noqa: B006 - pydantic copies defaults
     either: int | list[str] = 1,
     day: dt.date = dt.date(2026, 1, 1),
@@ -128,7 +133,7 @@ def test_a_bound_that_is_passed_is_named() -> None:
 def test_a_missing_parameter_says_what_it_must_be() -> None:
     @provider
     async def needs(
-        a: int, b: Literal["x", "y"], c: Size, d: str | None, e: DirectoryPath, f: FilePath
+        *, a: int, b: Literal["x", "y"], c: Size, d: str | None, e: DirectoryPath, f: FilePath
     ) -> None: ...
 
     assert violations(needs, "") == [
@@ -190,7 +195,7 @@ def test_a_secret_is_never_repeated() -> None:
     async def login(
         password: Annotated[SecretStr, Field(min_length=20)],
         account: Account | None = None,
-        pin: SecretStr = SecretStr("0"),
+        pin: SecretStr = PIN,
     ) -> None: ...
 
     found = violations(login, '{"password": "hunter2", "account": {"password": "hunter2"}, "pin": [11]}')

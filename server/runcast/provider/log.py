@@ -68,7 +68,7 @@ def _format(message: object, args: tuple[object, ...]) -> str:
         return text
     try:
         return text % args
-    except (TypeError, ValueError, KeyError):  # a wrong format must not cost its author the line
+    except Exception:  # noqa: BLE001 - a wrong format must not cost its author the line, nor the run
         return " ".join([text, *map(text_of, args)])
 
 

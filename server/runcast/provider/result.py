@@ -1,15 +1,17 @@
 """What a provider returns, as JSON text: strict JSON, or an error that says why not."""
 
+import logging
 from collections.abc import Callable
-from typing import Any, get_origin
+from typing import Any
 
 import msgspec
 from pydantic import TypeAdapter
-from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
+from pydantic.errors import PydanticUserError
 from pydantic_core import PydanticSerializationError, from_json, to_json
 
 from runcast.provider.errors import INVALID_ARGUMENT, ProviderError
 
+_log = logging.getLogger(__name__)
 LARGEST = 2 * 1024 * 1024
 _Dump = Callable[[Any], Any]
 
@@ -44,29 +46,28 @@ class Result:
         if self._dump is not None and value is not None:
             try:
                 value = self._dump(value)
-            except (PydanticSerializationError, UserWarning):
-                return json_text(value)
+            except PydanticSerializationError as error:
+                text = json_text(value)
+                _log.warning("the result is not of the type that is annotated: %s", error)
+                return text
             except Exception as error:  # a serializer of the author's own may raise anything
                 raise _invalid("the result", value, f"{type(error).__name__}: {error}") from error
         return json_text(value)
 
     def _read(self, annotation: Any) -> None:
-        if _is_msgspec(annotation):
-            self.schema = msgspec.json.schema(annotation)
-            self._dump = msgspec.to_builtins
-            return
+        """By pydantic, or where the type holds one that it does not know, by msgspec."""
         try:
             adapter: TypeAdapter[Any] = TypeAdapter(annotation)
             self.schema = adapter.json_schema(mode="serialization")
-        except (PydanticSchemaGenerationError, PydanticUserError) as error:
-            raise TypeError(str(error).splitlines()[0]) from error
+        except PydanticUserError as error:
+            try:
+                self.schema = msgspec.json.schema(annotation)
+            except (TypeError, RuntimeError):
+                raise TypeError(str(error).splitlines()[0]) from error
+            self._dump = msgspec.to_builtins
+            return
         dump = adapter.serializer.to_python
         self._dump = lambda value: dump(value, mode="json", by_alias=True, warnings="error")
-
-
-def _is_msgspec(annotation: Any) -> bool:
-    kind = get_origin(annotation) or annotation
-    return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
 
 
 def _strict(data: bytes) -> bool:
