@@ -5,17 +5,24 @@ from typing import Any
 
 import grpc
 from google.rpc import error_details_pb2, status_pb2
-from runcast.v1 import run_pb2, run_service_pb2 as pb, watch_pb2
-from runcast.v1.run_service_pb2_grpc import RunServiceStub
+
+from runcast.v1 import run_pb2, run_service_pb2, watch_pb2
 
 PATIENCE = 20
+pb: Any = run_service_pb2
+"""RunService's messages, made from plain dictionaries."""
+
+
+def stub_of(make: Any, channel: grpc.Channel) -> Any:
+    """A blocking stub; the generated types know the asynchronous one only."""
+    return make(channel)
 
 
 class Runs:
     """The stub, with a deadline on every call."""
 
     def __init__(self, stub: Any) -> None:
-        self.stub: RunServiceStub = stub
+        self.stub = stub
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self.stub, name)
@@ -47,11 +54,10 @@ class Runs:
         return [event.SerializeToString() for frame in frames for event in frame.batch.events]
 
 
-def refusal(error: grpc.RpcError) -> tuple[grpc.StatusCode, str, dict[str, Any]]:
+def refusal(error: Any) -> tuple[grpc.StatusCode, str, dict[str, Any]]:
     """An error's status, reason, and details by their type's name."""
-    assert isinstance(error, grpc.Call)
     status = status_pb2.Status()
-    trailers = {key: value for key, value in error.trailing_metadata() or ()}
+    trailers = dict(error.trailing_metadata() or ())
     raw = trailers["grpc-status-details-bin"]
     assert isinstance(raw, bytes)
     assert len(raw) < 6_144

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import grpc
 import pytest
-from runcast.v1 import run_service_pb2_grpc
 
+from runcast.v1 import run_service_pb2_grpc
 from tests.rpc.calls import Runs
 from tests.serving import ServerProcess
 

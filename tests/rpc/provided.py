@@ -29,7 +29,7 @@ async def until(ctx: Context, path: str, lines: int = 0) -> str:
     """Run until a file exists."""
     for number in range(lines):
         ctx.log.info("before %d", number)
-    while not Path(path).exists():  # noqa: ASYNC240, ASYNC110 - the tests' switch
+    while not Path(path).exists():
         await asyncio.sleep(0.01)
     for number in range(lines):
         ctx.log.info("behind %d", number)
@@ -37,7 +37,7 @@ async def until(ctx: Context, path: str, lines: int = 0) -> str:
 
 
 @provider
-async def echo(value: int | float | str | list[int] | None = None) -> int | float | str | list[int] | None:
+async def echo(value: float | str | list[int] | None = None) -> int | float | str | list[int] | None:
     """Give the parameter back."""
     return value
 
@@ -63,3 +63,9 @@ def stubborn(path: str) -> None:
     Path(path).write_text(str(os.getpid()))
     while True:
         time.monotonic()
+
+
+@provider
+async def big() -> str:
+    """Give more than a megabyte."""
+    return "x" * 1_500_000

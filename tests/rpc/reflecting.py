@@ -40,12 +40,16 @@ class ReflectingClient:
         response = GetMessageClass(method.output_type)
         make = self._channel.unary_stream if method.server_streaming else self._channel.unary_unary
         answer: Any = make(
-            f"/{path}", request_serializer=type(request).SerializeToString, response_deserializer=response.FromString
+            f"/{path}",
+            request_serializer=type(request).SerializeToString,
+            response_deserializer=response.FromString,
         )(request, timeout=20)
         answers = answer if method.server_streaming else [answer]
         return [json_format.MessageToDict(each, descriptor_pool=self._pool) for each in answers]
 
-    def _one(self, request: reflection_pb2.ServerReflectionRequest) -> reflection_pb2.ServerReflectionResponse:
+    def _one(
+        self, request: reflection_pb2.ServerReflectionRequest
+    ) -> reflection_pb2.ServerReflectionResponse:
         (answer,) = self._ask(iter([request]), timeout=20)
         assert not answer.HasField("error_response"), answer
         return answer

@@ -9,9 +9,9 @@ from pathlib import Path
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from runcast.v1 import server_service_pb2, server_service_pb2_grpc
 
-from tests.rpc.calls import refusal
+from runcast.v1 import server_service_pb2, server_service_pb2_grpc
+from tests.rpc.calls import refusal, stub_of
 from tests.rpc.reflecting import ReflectingClient
 from tests.serving import ServerProcess
 
@@ -48,7 +48,8 @@ def test_a_persons_first_three_calls_work_exactly_so(stranger: ReflectingClient)
     )
     assert started["created"] is True
     frames = stranger.call(
-        "runcast.v1.RunService/ExecuteRun", '{"start":{"provider":"greet","input":{"json":"{\\"name\\":\\"Ada\\"}"}}}'
+        "runcast.v1.RunService/ExecuteRun",
+        '{"start":{"provider":"greet","input":{"json":"{\\"name\\":\\"Ada\\"}"}}}',
     )
     last = frames[-1]["frame"]["completed"]["run"]
     assert last["state"] == "STATE_SUCCEEDED"
@@ -61,7 +62,7 @@ def test_a_persons_first_three_calls_work_exactly_so(stranger: ReflectingClient)
 def test_what_is_off_says_so_and_the_server_lists_what_is_on(
     stranger: ReflectingClient, grpc_channel: grpc.Channel
 ) -> None:
-    info = server_service_pb2_grpc.ServerServiceStub(grpc_channel).GetServerInfo(
+    info = stub_of(server_service_pb2_grpc.ServerServiceStub, grpc_channel).GetServerInfo(
         server_service_pb2.GetServerInfoRequest()
     )
     listed = set(info.methods)
@@ -79,14 +80,14 @@ def test_what_is_off_says_so_and_the_server_lists_what_is_on(
 
 
 def test_health_is_serving_for_each_service(stranger: ReflectingClient, grpc_channel: grpc.Channel) -> None:
-    stub = health_pb2_grpc.HealthStub(grpc_channel)
+    stub = stub_of(health_pb2_grpc.HealthStub, grpc_channel)
     for service in ["", *(name for name in stranger.services() if name.startswith("runcast."))]:
         answer = stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=5)
         assert answer.status == health_pb2.HealthCheckResponse.SERVING
 
 
 def test_the_server_tells_what_it_is(grpc_channel: grpc.Channel) -> None:
-    info = server_service_pb2_grpc.ServerServiceStub(grpc_channel).GetServerInfo(
+    info = stub_of(server_service_pb2_grpc.ServerServiceStub, grpc_channel).GetServerInfo(
         server_service_pb2.GetServerInfoRequest()
     )
     assert info.storage == "sqlite"
@@ -128,7 +129,9 @@ def test_the_real_grpcurl_starts_lists_and_describes(grpcurl: Path, server: Serv
     assert "rpc WatchRun" in run(server.address, "describe", "runcast.v1.RunService")
     request = '{"provider":"greet","input":{"value":{"name":"Ada"}}}'
     started = json.loads(run("-d", request, server.address, "runcast.v1.RunService/StartRun"))
-    watched = run("-d", json.dumps({"run_id": started["run"]["id"]}), server.address, "runcast.v1.RunService/WatchRun")
+    watched = run(
+        "-d", json.dumps({"run_id": started["run"]["id"]}), server.address, "runcast.v1.RunService/WatchRun"
+    )
     assert "STATE_SUCCEEDED" in watched
     executed = run(
         "-d",

@@ -13,7 +13,7 @@ from runcast.server.model.run import Payload, Spec
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _LABEL_KEY = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._/-]{0,61}[A-Za-z0-9])?")
-_LABELS, _LABEL_VALUE, _REQUEST_ID = 64, 256, 128
+_LABELS, _LABEL_VALUE, _REQUEST_ID, _QUEUE, _KEY = 64, 256, 128, 63, 255
 
 
 class Start(Struct, frozen=True, kw_only=True):
@@ -92,8 +92,11 @@ def merged(defaults: Spec, overrides: Mapping[str, Any]) -> Spec:
         wrong.append(Violation("overrides.retry.multiplier", f"{retry.multiplier}; at least 1"))
     if not 0 <= retry.jitter <= 1:
         wrong.append(Violation("overrides.retry.jitter", f"{retry.jitter}; from 0 to 1"))
-    if not -1_000 <= spec.priority <= 1_000:
-        wrong.append(Violation("overrides.priority", f"{spec.priority}; from -1000 to 1000"))
+    if not 1 <= len(spec.queue) <= _QUEUE:
+        wrong.append(Violation("overrides.queue", f"{len(spec.queue)} characters; 1 to {_QUEUE}"))
+    for name in ("concurrency_key", "rate_limit_key"):
+        if len(getattr(spec, name)) > _KEY:
+            wrong.append(Violation(f"overrides.{name}", f"more than {_KEY} characters"))
     if spec.max_failures < 0:
         wrong.append(Violation("overrides.max_failures", f"{spec.max_failures}; 0 (any number) or more"))
     if wrong:

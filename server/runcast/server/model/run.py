@@ -141,7 +141,7 @@ class Spec(Struct, frozen=True, array_like=True):
     timeouts: Timeouts = Timeouts()
     retry: Retry = Retry()
     recovery: Recovery = Recovery.HOLD
-    queue: str = ""
+    queue: str = "default"
     priority: int = 0
     concurrency_key: str = ""
     rate_limit_key: str = ""

@@ -50,7 +50,7 @@ def spec_message(spec: runs.Spec) -> run_spec_pb2.RunSpec:
             non_retryable_reasons=retry.non_retryable_reasons,
         ),
         recovery=spec.recovery,  # type: ignore[arg-type]  # the model's values are the wire's
-        queue=spec.queue or "default",
+        queue=spec.queue,
         priority=spec.priority,
         concurrency_key=spec.concurrency_key,
         rate_limit_key=spec.rate_limit_key,

@@ -133,6 +133,14 @@ def _limit(part: str, name: str, *, zero: int | None = None) -> _Reader:
     return read
 
 
+def _recovery(value: int, field: str) -> Recovery:
+    try:
+        return Recovery(value)
+    except ValueError:
+        known = ", ".join(f"{policy.value} {policy.name}" for policy in Recovery)
+        raise InvalidArgument.of(field, f"{value} is no recovery policy; there are {known}") from None
+
+
 _FIELDS: dict[str, _Reader] = {
     "timeouts.queue": _limit("timeouts", "queue"),
     "timeouts.attempt": _limit("timeouts", "attempt"),
@@ -145,7 +153,7 @@ _FIELDS: dict[str, _Reader] = {
     "retry.multiplier": lambda spec, _: spec.retry.multiplier,
     "retry.jitter": lambda spec, _: spec.retry.jitter,
     "retry.non_retryable_reasons": lambda spec, _: tuple(spec.retry.non_retryable_reasons),
-    "recovery": lambda spec, _: Recovery(spec.recovery),
+    "recovery": lambda spec, field: _recovery(spec.recovery, field),
     "queue": lambda spec, _: spec.queue,
     "priority": lambda spec, _: spec.priority,
     "concurrency_key": lambda spec, _: spec.concurrency_key,
