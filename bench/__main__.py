@@ -77,7 +77,7 @@ async def _measure(rows: Sequence[Row], load: Load, folder: Path) -> int:
 
 async def _profile(options: argparse.Namespace, load: Load, folder: Path) -> int:
     (row,) = options.rows
-    suffix = "folded" if options.profile == "py-spy" else "pstats"
+    suffix = "pstats" if options.profile == "cprofile" else "folded"
     output: Path = options.output or FOLDER / f"row{row.number}.{suffix}"  # absolute: servers run elsewhere
     try:
         side = await profile(row, load, folder, options.profile, output)
@@ -147,7 +147,7 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--profile",
         nargs="?",
-        choices=["py-spy", "cprofile"],
+        choices=["py-spy", "native", "cprofile"],
         const="py-spy",
         help="profile one row's server instead",
     )

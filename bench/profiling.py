@@ -15,17 +15,19 @@ from bench.measure import run_alone, runcast
 from bench.programs import Program
 from bench.rows import Row
 
-Profiler = Literal["py-spy", "cprofile"]
+Profiler = Literal["py-spy", "native", "cprofile"]
 _TOP = 60
 _RATE = 250
 _LINE = re.compile(r":\d+\)$")
+_ADDRESS = re.compile(r"\b0x[0-9a-f]+")
 _IMPORT = "<frozen importlib._bootstrap>"
 
 
 async def profile(row: Row, load: Load, folder: Path, profiler: Profiler, output: Path) -> Side:
     """Write `output` (py-spy: collapsed stacks; cProfile: a pstats file) and beside it a summary, `output` + `.txt`.
 
-    What the profiler itself costs is in the side's readings: read shares off a profile, not speeds.
+    `native` is py-spy with the frames of C code, such as gRPC's, SQLite's and the garbage collector's; it halts the server
+    for each sample. What a profiler costs is in the side's readings: read shares off a profile, not speeds.
     """
     side = await run_alone(row, load, _under(runcast(folder), profiler, output))
     _summarise(profiler, output)
@@ -34,7 +36,7 @@ async def profile(row: Row, load: Load, folder: Path, profiler: Profiler, output
 
 def _summarise(profiler: Profiler, output: Path) -> None:
     summary = output.with_name(output.name + ".txt")
-    if profiler == "py-spy":
+    if profiler != "cprofile":
         summary.write_text(summary_of(output.read_text().splitlines()))
     else:
         with summary.open("w") as stream:
@@ -57,6 +59,7 @@ def _under(program: Program, profiler: Profiler, output: Path) -> Program:
         "--threads",
         "--output",
         str(output),
+        *(("--native",) if profiler == "native" else ()),
         "--",
     )
     return replace(program, under=under)
@@ -75,7 +78,7 @@ def summary_of(stacks: Iterable[str]) -> str:
         if _IMPORT in frames:
             importing += int(count)
             continue
-        names = frames.split(";")
+        names = _ADDRESS.sub("?", frames).split(";")
         total += int(count)
         on_top[names[-1]] += int(count)
         for name in {_LINE.sub(")", name) for name in names}:

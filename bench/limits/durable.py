@@ -9,7 +9,8 @@ a run: it is durable as started before it is finished, as Runcast's claim is bef
 commit is on its way, the next gathers whatever comes, starts and finishes alike; `executemany`; nobody waits for a timer.
 Client: `bench.limits.client`, by the same stubs as Runcast's.
 
-The figure is that of this program and no other: with bytes instead of messages and no ids it is about twice as fast.
+The figure is that of this program and no other: with bytes instead of messages, no ids and rows of 200 bytes it is three to
+five times as fast in batches.
 """
 
 import argparse
