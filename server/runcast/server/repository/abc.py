@@ -12,8 +12,9 @@ class Repository(ABC):
     """Runs, their journals, checkpoints and attempts, request ids, and the servers' leases.
 
     All methods may be called concurrently from one event loop. Times are the caller's, microseconds since 1970 UTC,
-    except for leases, which go by the store's own clock. A store that cannot be reached raises Unavailable; a record
-    that cannot be decoded raises DataLoss that names it.
+    except for leases, which go by the store's own clock. A store that cannot be reached, or is not open, raises
+    Unavailable; a record that cannot be decoded raises DataLoss that names it. Whoever stops waiting for a call cannot
+    know whether it happened.
     """
 
     scheme: str
@@ -27,15 +28,18 @@ class Repository(ABC):
 
     @abstractmethod
     async def close(self) -> None:
-        """Finish running writes and let go of everything; idempotent. Also after a failed or missing `open`."""
+        """Finish running calls and let go of everything; idempotent. Also after a failed or missing `open`. Another
+        `open` finds what was stored."""
 
     @abstractmethod
     async def save(self, groups: Sequence[Group]) -> Sequence[Result]:
         """Store groups, each whole or not at all, and answer one result each, in order, once they are durable.
 
-        Within one call, later groups see earlier ones. A group is Known where its request id is stored already
-        (unexpired), whatever its changes; Stale where a run of it is not exactly one version behind (version 0: where
-        the id is taken); else Saved. Nothing is visible to readers before it is durable.
+        Within one call, later groups see earlier ones, and later changes of a group earlier ones. A group is Known
+        where its request id is stored already (and not pruned since), whatever its changes; Stale where a run of it is
+        not exactly one version behind (version 0: where the id is taken); else Saved. A new run's definition is stored
+        whatever the change's parts say. Events are the caller's to number. Nothing is visible to readers before it is
+        durable; where this raises, nothing of the call is stored.
         """
 
     @abstractmethod
@@ -46,13 +50,13 @@ class Repository(ABC):
     async def due(self, now: int, capacity: Mapping[str, int], limit: int) -> Sequence[Run]:
         """What waits for somebody to act, at most about `limit` of each kind, each run once, in this order:
         runs whose owner has no valid lease (states RUNNING, PAUSING, CANCELLING); runs whose `wake_time` is at or
-        before `now`, earliest first; QUEUED runs of the providers in `capacity`, at most that many of each, highest
-        priority first, then oldest (by queue_time, then creation)."""
+        before `now`, earliest first; QUEUED runs of the providers in `capacity`, at most that many of each beside those
+        before, highest priority first, then oldest (by queue_time, then creation)."""
 
     @abstractmethod
     async def events(self, run_id: str, after: int, limit: int) -> Sequence[Event]:
-        """The journal behind sequence `after`: dense, in order, at most `limit` events (at least one if there is one).
-        Empty where there are none, also for an unknown run."""
+        """The journal behind sequence `after`: dense, in order, at most `limit` events (at least one if there is one),
+        none before the run's `first_sequence`. Empty where there are none, also for an unknown run."""
 
     @abstractmethod
     async def attempts(self, run_id: str) -> Sequence[Attempt]:
@@ -65,7 +69,7 @@ class Repository(ABC):
     @abstractmethod
     async def list(self, filter: RunFilter, page: Page) -> Sequence[Run]:
         """The runs that the filter selects, in the order of (create_time, id), newest first unless the page says
-        otherwise, starting behind the page's position."""
+        otherwise, starting behind the page's position. FeatureOff for a filter that the store cannot serve."""
 
     @abstractmethod
     async def beat(self, boot_id: str, ttl: int) -> None:
@@ -77,4 +81,4 @@ class Repository(ABC):
 
     @abstractmethod
     async def prune_requests(self, now: int) -> int:
-        """Forget request ids whose time has passed; answers how many."""
+        """Forget request ids that expired at or before `now`; answers how many."""

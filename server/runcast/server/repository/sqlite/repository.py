@@ -1,4 +1,4 @@
-"""The SQLite repository: one thread that writes, two that read, and what their errors mean."""
+"""The SQLite repository: a thread that writes, some that read, and what their errors mean."""
 
 import sqlite3
 import time
@@ -20,7 +20,6 @@ from runcast.server.repository.sqlite.writing import Writer
 R = TypeVar("R")
 T = TypeVar("T")
 
-_READERS = 2
 _PRUNED_AT_ONCE = 5_000  # so that no save waits long behind a prune
 _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _TROUBLE = (
@@ -50,19 +49,23 @@ class SQLiteRepository(Repository):
             "runcast-sqlite-writer", 1, lambda: Writer(path, exclusive=exclusive), Writer.close
         )
         self._readers = Workers(
-            "runcast-sqlite-reader", _READERS, lambda: Reader(connect_reader(path)), Reader.close
+            "runcast-sqlite-reader", 2, lambda: Reader(connect_reader(path)), Reader.close
         )
+        # A filter that selects few of many runs is slow to list; nothing else is to wait behind it.
+        self._lister = Workers("runcast-sqlite-lister", 1, lambda: Reader(connect_reader(path)), Reader.close)
 
     async def open(self) -> None:
         await self._writer.start()
         try:
             await self._readers.start()
+            await self._lister.start()
         except BaseException:
             await self.close()
             raise
 
     async def close(self) -> None:
         # The writer goes last: whoever closes the last connection folds the write-ahead log into the file.
+        await self._lister.stop()
         await self._readers.stop()
         await self._writer.stop()
 
@@ -86,7 +89,7 @@ class SQLiteRepository(Repository):
 
     async def list(self, filter: RunFilter, page: Page) -> Sequence[Run]:
         require_served(filter)
-        return await self._run(self._readers, lambda reader: reader.list(filter, page))
+        return await self._run(self._lister, lambda reader: reader.list(filter, page))
 
     async def beat(self, boot_id: str, ttl: int) -> None:
         await self._run(self._writer, lambda writer: writer.beat(boot_id, self._clock() + ttl))

@@ -1,5 +1,6 @@
 """How groups become rows: all of a call in one transaction, in as few steps of SQLite as can be."""
 
+import json
 import sqlite3
 from collections.abc import Callable, Sequence
 from itertools import chain, islice
@@ -52,6 +53,7 @@ _ADVANCE = (
     "queue_time = new.column7, first_sequence = new.column8, row = new.column9 FROM (VALUES) AS new "
     "WHERE runs.key = new.column1 AND runs.id = new.column2 AND runs.version = new.column3 - 1"
 )
+_KEYS = "SELECT json_group_array((SELECT key FROM runs WHERE id = column1)) FROM (VALUES)"
 
 
 class _Batch:
@@ -275,5 +277,8 @@ class Saver:
         ]
         for start in range(0, len(unknown), 100):
             ids = unknown[start : start + 100]
-            sql = f"SELECT id, key FROM runs WHERE id IN ({', '.join('?' * len(ids))})"  # noqa: S608 - only marks
-            keys.update(self._connection.execute(sql, ids))
+            sql = _KEYS.replace("VALUES", f"VALUES {', '.join(['(?)'] * len(ids))}")
+            (found,) = self._connection.execute(sql, ids).fetchone()
+            keys.update(
+                (run_id, key) for run_id, key in zip(ids, json.loads(found), strict=True) if key is not None
+            )
