@@ -14,6 +14,7 @@ import grpc
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
+from runcast.client import RunStream
 from runcast.v1 import (
     event_pb2,
     payload_pb2,
@@ -26,6 +27,8 @@ from runcast.v1 import (
 Frame = watch_pb2.WatchFrame
 Context = grpc.aio.ServicerContext[Any, Any]
 RUN = "run_1"
+ALL = [1, 2, 3, 4, 5, 6, 7]
+"""The sequences of its events, unless a test says otherwise."""
 
 
 @dataclass(frozen=True)
@@ -89,11 +92,16 @@ def logs(numbers: Iterable[int]) -> list[event_pb2.RunEvent]:
     ]
 
 
+async def sequences(run: RunStream) -> list[int]:
+    """The sequences of the events that a loop over the run is given."""
+    return [event.sequence async for event in run]
+
+
 @dataclass
 class ScriptedServer(run_service_pb2_grpc.RunServiceServicer):
     """Serves one run whose journal is `events`; each stream and each unary call takes the next of its faults."""
 
-    events: list[event_pb2.RunEvent] = field(default_factory=lambda: logs(range(1, 8)))
+    events: list[event_pb2.RunEvent] = field(default_factory=lambda: logs(ALL))
     trimmed: int = 0
     """Events up to this one are gone."""
     final: bool = True

@@ -36,6 +36,7 @@ NAMES = [
     "RunError",
     "RunEvent",
     "RunFailed",
+    "RunFilters",
     "RunNotFinal",
     "RunSpec",
     "RunStream",

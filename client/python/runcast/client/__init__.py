@@ -36,6 +36,7 @@ from runcast.client.errors import (
     Unavailable,
     Violation,
 )
+from runcast.client.filters import RunFilters
 from runcast.client.payload import ArtifactRef, kind, to_dict, to_payload, to_python
 from runcast.client.run_stream import Gap, RunStream, result_of
 from runcast.client.starting import StartOptions, run_spec, start_request
@@ -76,6 +77,7 @@ __all__ = [
     "RunError",
     "RunEvent",
     "RunFailed",
+    "RunFilters",
     "RunNotFinal",
     "RunSpec",
     "RunStream",

@@ -40,8 +40,12 @@ class Patience:
         self._since: float | None = None
         self._tries = 0
 
+    def answered(self) -> None:
+        """Somebody is there, so patience begins anew; but nothing came of it yet, so tries stay as rare."""
+        self._since = None
+
     def succeeded(self) -> None:
-        """What comes next is not a failure in the same row."""
+        """What fails next is the first failure of another row."""
         self._since, self._tries = None, 0
 
     def wait(self, at_least: float | None = None) -> float | None:

@@ -1,7 +1,7 @@
 """The client: one object for a server, whose methods are what can be done there."""
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from collections.abc import AsyncIterator, Iterable, Sequence
+from datetime import timedelta
 from functools import partial
 from types import TracebackType
 from typing import Any, Self, Unpack
@@ -9,10 +9,11 @@ from typing import Any, Self, Unpack
 from runcast.client.backoff import Backoff, Deadline
 from runcast.client.connection import Connection, OnRetry
 from runcast.client.errors import ClientClosed, RpcError, Unavailable, error_of
+from runcast.client.filters import RunFilters, run_filter
 from runcast.client.payload import Parameters
 from runcast.client.run_stream import RunStream, result_of
-from runcast.client.starting import StartOptions, batches, duration, start_request, timestamp
-from runcast.client.states import is_final, state_of
+from runcast.client.starting import StartOptions, batches, duration, start_request
+from runcast.client.states import is_final
 from runcast.v1 import provider_pb2, provider_service_pb2, run_pb2, run_service_pb2, server_service_pb2
 
 DEFAULT_TARGET = "localhost:7433"
@@ -230,44 +231,16 @@ class Client:
     async def list(
         self,
         *,
-        states: Iterable[str | run_pb2.Run.State.ValueType] = (),
-        provider: str = "",
-        task: str = "",
-        schedule: str = "",
-        parent_run: str = "",
-        queue: str = "",
-        labels: Mapping[str, str] | None = None,
-        ref: tuple[str, str] | None = None,
-        created_after: datetime | None = None,
-        created_before: datetime | None = None,
-        text: str = "",
-        interrupted_only: bool = False,
         oldest_first: bool = False,
         full: bool = False,
         limit: int | None = None,
+        **filters: Unpack[RunFilters],
     ) -> AsyncIterator[run_pb2.Run]:
-        """The runs that match all that is given, newest first, fetched page by page as the loop goes on.
-
-        `states` by name (`running`) or value; `ref` is the type and id of a thing that the run touched; times need a
-        zone. Without `full`, runs come without spec, input, output, failures and refs. At most `limit` runs.
-        """
-        chosen = run_pb2.RunFilter(
-            states=[state_of(each) if isinstance(each, str) else each for each in states],
-            provider=provider,
-            task=task,
-            schedule=schedule,
-            parent_run=parent_run,
-            queue=queue,
-            labels=labels,
-            ref=run_pb2.EntityRef(type=ref[0], id=ref[1]) if ref else None,
-            created_after=timestamp(created_after) if created_after else None,
-            created_before=timestamp(created_before) if created_before else None,
-            text=text,
-            interrupted_only=interrupted_only,
-        )
+        """The runs that match all filters, newest first, fetched page by page as the loop goes on; at most `limit`.
+        Without `full` they come without spec, input, output, failures and refs. For the filters see RunFilters."""
         order = run_service_pb2.ListRunsRequest
         request = run_service_pb2.ListRunsRequest(
-            filter=chosen,
+            filter=run_filter(**filters),
             view=run_pb2.RUN_VIEW_FULL if full else run_pb2.RUN_VIEW_BASIC,
             order_by=order.ORDER_BY_CREATE_TIME_ASC if oldest_first else order.ORDER_BY_CREATE_TIME_DESC,
         )

@@ -255,7 +255,7 @@ class RunStream(AsyncIterator[event_pb2.RunEvent]):
         """Take in one frame. One of a kind that is not known yet moves the cursor all the same."""
         frame = response.frame
         kind = frame.WhichOneof("frame")
-        if kind not in ("snapshot", "going_away"):
+        if kind in ("batch", "heartbeat", "completed"):
             self._patience.succeeded()
         match kind:
             case "snapshot":
@@ -268,6 +268,7 @@ class RunStream(AsyncIterator[event_pb2.RunEvent]):
                 self._gaps.append(frame.gap)
             case "caught_up":
                 self.caught_up = True
+                self._patience.answered()
             case "completed":
                 self._begin(frame.completed.run)
                 self._final = True
