@@ -1,0 +1,84 @@
+"""`runcast wait`: say nothing until runs have ended."""
+
+import asyncio
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from runcast.cli import exits
+from runcast.cli.command import Section, command
+from runcast.cli.exits import Exit
+from runcast.cli.follow.ending import tell_ending
+from runcast.cli.follow.loop import run_of, stands_still
+from runcast.cli.interrupts import leaving_on_signals
+from runcast.cli.output import Format, write, write_json, write_jsonl
+from runcast.cli.records import enum_name, run_record
+from runcast.cli.session import Session
+
+if TYPE_CHECKING:
+    from runcast.client import Client, RpcError, Run
+
+
+def add(app: typer.Typer) -> None:
+    """Register `wait`."""
+    command(app, "wait", section=Section.FOLLOW)(wait)
+
+
+async def wait(
+    session: Session, runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="The runs' ids.")]
+) -> Exit:
+    """Wait until runs have ended, without showing what they do.
+
+    Tells on stderr how each ended; with --json the runs go to stdout. Exits as `run` does, for several runs with the
+    code of the first that did not succeed. Ctrl-C only leaves: the runs go on.
+    """
+    session.only(Format.JSON, Format.JSONL, Format.NAME)
+    session.following = runs[0] if len(runs) == 1 else ""
+    async with session.client() as client:
+        for each in runs:
+            await client.get(each)
+    ended = await leaving_on_signals(_all(session, runs), lambda: False)
+    _write(ended, session)
+    codes = [exits.of_state(enum_name(run, "state")) for run in ended]
+    return next((code for code in codes if code is not Exit.SUCCEEDED), Exit.SUCCEEDED)
+
+
+async def _all(session: Session, runs: list[str]) -> "list[Run]":
+    told = False
+
+    def on_lost(_error: "RpcError", _wait: float) -> None:
+        nonlocal told
+        if not told:
+            told = True
+            session.tell(f"lost {session.server}; trying again")
+
+    try:
+        async with session.client(on_lost) as client, asyncio.TaskGroup() as group:
+            tasks = [group.create_task(_one(session, client, each)) for each in runs]
+    except ExceptionGroup as errors:
+        raise errors.exceptions[0] from None
+    return [task.result() for task in tasks]
+
+
+async def _one(session: Session, client: "Client", run_id: str) -> "Run":
+    async with client.watch(run_id, last_events=0) as stream:
+        if not stands_still(stream):
+            async for _ in stream:
+                if stands_still(stream):
+                    break
+        run = run_of(stream)
+    if not session.quiet:
+        tell_ending(run, session.terminal, named=True)
+    return run
+
+
+def _write(runs: "list[Run]", session: Session) -> None:
+    match session.format:
+        case Format.JSON:
+            records = [run_record(run) for run in runs]
+            write_json(records[0] if len(records) == 1 else records, session.terminal)
+        case Format.JSONL:
+            write_jsonl(run_record(run) for run in runs)
+        case Format.NAME:
+            for run in runs:
+                write(run.id)

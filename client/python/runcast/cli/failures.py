@@ -1,0 +1,103 @@
+"""What went wrong, as lines for a person and a code for a program; never a traceback."""
+
+import os
+import sys
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from runcast.cli import exits, text
+from runcast.cli.exits import Exit
+
+if TYPE_CHECKING:
+    from runcast.client import RpcError
+
+DEBUG = "RUNCAST_DEBUG"
+
+
+class Refused(Exception):
+    """The command cannot be carried out as it was given.
+
+    `details` are what is wrong one by one, as (field, what is wrong with it); `remedy` is what to do instead.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        details: Iterable[tuple[str, str]] = (),
+        remedy: str = "",
+        code: Exit = Exit.USAGE,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.details = tuple(details)
+        self.remedy = remedy
+        self.code = code
+
+
+def complain(message: str, details: Iterable[tuple[str, str]] = (), remedy: str = "") -> None:
+    """Write an error to stderr: the message, what is wrong one by one, and what to do."""
+    lines = [f"error: {text.clean(message).strip()}"]
+    lines += [f"  {text.line(subject)}: {text.line(what)}" for subject, what in details]
+    if remedy:
+        lines += remedy.splitlines()
+    sys.stderr.write("\n".join(lines) + "\n")
+
+
+def report(error: Exception, target: str) -> Exit:
+    """Tell a person of an error, and answer with the code for it. `target` is the server that was asked."""
+    if isinstance(error, Refused):
+        complain(error.message, error.details, error.remedy)
+        return error.code
+    if isinstance(error, (TimeoutError, BrokenPipeError)):
+        raise error
+    if isinstance(error, OSError):
+        complain(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        return Exit.USAGE
+    from runcast.client import RpcError, RuncastError
+
+    if isinstance(error, RpcError):
+        return _report_call(error, target)
+    if isinstance(error, (RuncastError, ValueError)):
+        complain(str(error))
+        return Exit.FAILED if isinstance(error, RuncastError) else Exit.USAGE
+    return _report_bug(error)
+
+
+def _report_call(error: "RpcError", target: str) -> Exit:
+    message, remedy = text.line(error.message), ""
+    if error.code == "UNAVAILABLE" and not error.reason:
+        why = message.rpartition(": ")[2] or "no connection"
+        message = f"no server answers at {target} ({why[:1].lower() + why[1:]})"
+        remedy = "Is the server running? Start one with:  runcast dev"
+    elif error.code == "DEADLINE_EXCEEDED":
+        message = f"{target} did not answer in time; what was asked for may have happened"
+    elif error.code == "UNIMPLEMENTED" and not error.reason:
+        message = f"the server at {target} is not a Runcast server, or an older one ({message})"
+    elif error.retry_after is not None:
+        remedy = f"Try again in {text.duration(error.retry_after)}."
+    complain(message or error.code, [(v.subject, v.description) for v in error.violations], remedy)
+    return exits.of_status(error.code)
+
+
+def _report_bug(error: Exception) -> Exit:
+    if os.environ.get(DEBUG):
+        raise error
+    complain(
+        f"{type(error).__name__}: {error}",
+        remedy=f"This is a bug of runcast, not of your run. {DEBUG}=1 shows where it happened.",
+    )
+    return Exit.FAILED
+
+
+def complain_of_usage(error: Any) -> Exit:
+    """What typer found wrong with the words of the command line."""
+    context = error.ctx
+    if type(error).__name__ == "NoArgsIsHelpError":
+        sys.stderr.write(f"{error.message or error.format_message()}\n")
+        return Exit.USAGE
+    message = error.format_message().rstrip(".")
+    complain(
+        message[:1].lower() + message[1:], remedy=f"Try:  {context.command_path} --help" if context else ""
+    )
+    return Exit.USAGE

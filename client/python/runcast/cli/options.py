@@ -1,0 +1,39 @@
+"""Options that several commands share."""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from runcast.cli import text
+from runcast.cli.failures import Refused
+from runcast.cli.follow.view import Progress
+
+
+def seconds(written: str) -> float:
+    """A length of time as typed; refused by typer's own error, which names the option."""
+    try:
+        return text.seconds(written)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+RunId = Annotated[str, typer.Argument(metavar="RUN", help="The run's id.", show_default=False)]
+ProgressOption = Annotated[
+    Progress,
+    typer.Option("--progress", help="How progress is shown: a bar, plain lines, or each event as JSON."),
+]
+Labels = Annotated[
+    list[str] | None, typer.Option("--label", "-l", metavar="KEY=VALUE", help="A label; may be repeated.")
+]
+
+
+def labels(given: Sequence[str] | None) -> dict[str, str]:
+    """Labels as they were typed: `key=value`, or `key` alone for an empty value."""
+    chosen: dict[str, str] = {}
+    for each in given or ():
+        key, _, value = each.partition("=")
+        if not key:
+            raise Refused(f"--label {each}: write --label key=value")
+        chosen[key] = value
+    return chosen

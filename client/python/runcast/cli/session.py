@@ -1,0 +1,60 @@
+"""What every command has at hand: the server's address, the person's patience, and how to write."""
+
+import os
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from runcast.cli.failures import Refused
+from runcast.cli.output import Format
+from runcast.cli.terminal import Terminal, say
+
+if TYPE_CHECKING:
+    from runcast.client import Client, RpcError
+
+    OnRetry = Callable[[RpcError, float], None]
+
+DEFAULT_SERVER = "localhost:7433"
+_CALL = 30.0
+PATIENCE = 300.0
+"""Seconds for which a run is followed over a server that is away."""
+
+
+@dataclass
+class Session:
+    """One call of a command. `timeout` is in seconds; `format` None leaves the choice to the command."""
+
+    server: str = DEFAULT_SERVER
+    server_was_typed: bool = False
+    timeout: float | None = None
+    format: Format | None = None
+    quiet: bool = False
+    terminal: Terminal = field(default_factory=Terminal.here)
+    following: str = ""
+    """The id of the run that is being followed; it goes on where this program ends."""
+
+    def client(self, on_lost: "OnRetry | None" = None) -> "Client":
+        """A client for the server, which says at once where nobody answers: somebody who mistyped the address wants to
+        hear. With `on_lost`, which is told of each failure, it is patient and outlives a restart of the server."""
+        os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+        from runcast.client import Client
+
+        patience = 0.0 if on_lost is None else PATIENCE
+        return Client(self.server, timeout=_CALL, patience=patience, on_retry=on_lost)
+
+    def command(self, *words: str) -> str:
+        """A line that can be pasted into a shell: `runcast` with these words, at the same server."""
+        server = ("--server", self.server) if self.server_was_typed else ()
+        return shlex.join(("runcast", *words, *server))
+
+    def tell(self, words: str) -> None:
+        """A line for a person; `-q` leaves it out."""
+        if not self.quiet:
+            say(words)
+
+    def only(self, *formats: Format) -> None:
+        """Refuse a format that this command cannot write."""
+        if self.format is not None and self.format not in formats:
+            names = ", ".join(formats)
+            raise Refused(f"-o {self.format} means nothing here; there is {names}")

@@ -1,0 +1,193 @@
+"""What is said about a start on the command line, made ready for the server: options, parameters, and the question
+whether it is meant."""
+
+import contextlib
+import signal
+import sys
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypedDict, Unpack
+
+import typer
+
+from runcast.cli import parameters, text
+from runcast.cli.exits import Exit
+from runcast.cli.failures import Refused
+from runcast.cli.options import Labels, labels, seconds
+from runcast.cli.session import Session
+
+if TYPE_CHECKING:
+    from runcast.client import Provider, RunSpec, StartOptions
+
+Name = Annotated[
+    str,
+    typer.Argument(metavar="PROVIDER", help="What to run: see `runcast providers ls`.", show_default=False),
+]
+
+
+class Starting(TypedDict, total=False):
+    """The options of `run` and `start`."""
+
+    param: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--param",
+            "-p",
+            metavar="NAME=VALUE",
+            help="A parameter, read by its type; NAME:=JSON says it exactly.",
+        ),
+    ]
+    params: Annotated[
+        str | None,
+        typer.Option(
+            "--params", metavar="JSON|@FILE|-", help="All parameters as a JSON object; -p goes over it."
+        ),
+    ]
+    label: Labels
+    run_id: Annotated[
+        str | None, typer.Option("--run-id", metavar="ID", help="The id that the run is to have.")
+    ]
+    use_existing: Annotated[
+        bool, typer.Option("--use-existing", help="Where --run-id is taken, follow the run that has it.")
+    ]
+    request_id: Annotated[
+        str | None,
+        typer.Option(
+            "--request-id", metavar="ID", help="Makes it safe to repeat: the same id starts one run only."
+        ),
+    ]
+    priority: Annotated[
+        int | None, typer.Option("--priority", metavar="N", help="Higher starts earlier; default: 0.")
+    ]
+    queue: Annotated[str | None, typer.Option("--queue", metavar="NAME", help="The queue to wait in.")]
+    key: Annotated[
+        str | None,
+        typer.Option("--key", metavar="KEY", help="Runs with the same key share a concurrency limit."),
+    ]
+    attempts: Annotated[
+        int | None, typer.Option("--attempts", metavar="N", min=1, help="How often it is tried.")
+    ]
+    attempt_timeout: Annotated[
+        float | None,
+        typer.Option(
+            "--attempt-timeout", metavar="TIME", parser=seconds, help="How long one attempt may take."
+        ),
+    ]
+    run_timeout: Annotated[
+        float | None,
+        typer.Option(
+            "--run-timeout", metavar="TIME", parser=seconds, help="How long the run may take in all."
+        ),
+    ]
+    start_after: Annotated[
+        str | None,
+        typer.Option("--start-after", metavar="TIME", help="In so long (10m), or at an RFC 3339 time."),
+    ]
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask whether it is meant.")]
+
+
+class Ready(NamedTuple):
+    """A start that can be sent."""
+
+    provider: str
+    parameters: dict[str, Any]
+    options: "StartOptions"
+
+
+async def prepare(session: Session, name: str, **given: Unpack[Starting]) -> Ready:
+    """Ask the server what the provider takes, read the parameters by it, and make sure that the start is meant."""
+    options = _options(given)
+    async with session.client() as client:
+        provider = await client.provider(name)
+    chosen = parameters.parse(given.get("param") or (), given.get("params"), provider.input_schema)
+    if not given.get("yes"):
+        confirm(provider, session)
+    return Ready(name, chosen, options)
+
+
+def _options(given: Starting) -> "StartOptions":
+    chosen: StartOptions = {"labels": labels(given.get("label"))}
+    if run_id := given.get("run_id"):
+        chosen["run_id"] = run_id
+    if request_id := given.get("request_id"):
+        chosen["request_id"] = request_id
+    if given.get("use_existing"):
+        if not run_id:
+            raise Refused("--use-existing says what happens where --run-id is taken: give both")
+        chosen["use_existing"] = True
+    if after := given.get("start_after"):
+        chosen["start_after"] = moment(after)
+    overrides = _overrides(given)
+    if overrides is not None:
+        chosen["overrides"] = overrides
+    return chosen
+
+
+def _overrides(given: Starting) -> "RunSpec | None":
+    names = ("priority", "queue", "key", "attempts", "attempt_timeout", "run_timeout")
+    if all(given.get(name) is None for name in names):
+        return None
+    from runcast.client import run_spec
+
+    return run_spec(
+        priority=given.get("priority"),
+        queue=given.get("queue") or "",
+        concurrency_key=given.get("key") or "",
+        max_attempts=given.get("attempts") or 0,
+        attempt_timeout=given.get("attempt_timeout"),
+        run_timeout=given.get("run_timeout"),
+    )
+
+
+def moment(written: str) -> datetime | timedelta:
+    """A time as typed: so long from now, or RFC 3339 with a zone."""
+    try:
+        return timedelta(seconds=text.seconds(written))
+    except ValueError:
+        pass
+    try:
+        when = datetime.fromisoformat(written)
+    except ValueError:
+        raise Refused(f"{written} is no time; write 10m, or 2026-11-21T08:30:00Z") from None
+    if when.tzinfo is None:
+        raise Refused(f"{written} has no time zone; write {written}Z for UTC, or {written}+01:00")
+    return when
+
+
+# ------------------------------------------------------------------------------------------------- is it really meant?
+def confirm(provider: "Provider", session: Session) -> None:
+    """Ask before what is dangerous or expensive; Refused where nobody can be asked, or the answer is no."""
+    why = _reason(provider)
+    if not why:
+        return
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise Refused(f"{provider.name} {why}; nothing was started", remedy="Say --yes if you mean it.")
+    if session.terminal.err_is_terminal:
+        sys.stderr.write(f"{text.line(provider.name)} {why}.\nStart it? [y/N] ")
+        sys.stderr.flush()
+    if _answer().strip().lower() not in ("y", "yes"):
+        raise Refused("nothing was started", code=Exit.CANCELLED)
+
+
+def _reason(provider: "Provider") -> str:
+    if provider.danger:
+        return f"is dangerous: {text.line(provider.danger).rstrip('.')}"
+    return "costs much time or money" if provider.expensive else ""
+
+
+def _answer() -> str:
+    with _plain_interrupt():
+        try:
+            return input()
+        except EOFError:
+            return ""
+
+
+@contextlib.contextmanager
+def _plain_interrupt() -> Iterator[None]:
+    """Let Ctrl-C end the question: asyncio would wait until it is answered."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
