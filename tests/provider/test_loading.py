@@ -89,6 +89,7 @@ def test_an_installed_entry_point_is_found_when_asked_for(write: Write) -> None:
     sys.path.append(str(Path.cwd()))
     assert load([]).names == []
     assert "plugged" in load([], entry_points=True).names
+    assert "plugged" in load(["installed"]).names
 
 
 def test_an_entry_point_may_name_a_provider(write: Write) -> None:

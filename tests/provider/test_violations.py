@@ -182,12 +182,12 @@ def test_a_folder_must_exist_on_the_server(tmp_path: Path) -> None:
 
     missing = tmp_path / "missing"
     expected = f'must be a folder that exists on the server, but is "{missing}"'
-    assert violations(look, f'{{"path": "{missing}"}}') == [("input.path", expected[: len(expected)])]
+    assert violations(look, f'{{"path": "{missing}"}}') == [("input.path", expected)]
 
 
 def test_a_long_value_is_not_repeated_as_a_whole() -> None:
     [(_, words)] = violations(simple, f'{{"seconds": "{"9x" * 1000}"}}')
-    assert len(words) < 200
+    assert len(words) < 300
 
 
 def test_a_secret_is_never_repeated() -> None:

@@ -135,7 +135,12 @@ class _RunHandler(logging.Handler):
             self._last_resort(record)
             return
         extra = {name: value for name, value in vars(record).items() if name not in _STANDARD}
-        reporter.log(severity_of(record.levelno), self._text(record), record.name, extra)
+        try:
+            reporter.log(severity_of(record.levelno), self._text(record), record.name, extra)
+        except Exception:  # noqa: BLE001 - logging never fails whoever logs, and what it says of it is the process's
+            token = current.set(None)
+            self.handleError(record)
+            current.reset(token)
 
     def _text(self, record: logging.LogRecord) -> str:
         try:

@@ -22,9 +22,11 @@ T = TypeVar("T")
 ReporterT = TypeVar("ReporterT", bound=Reporter)
 _UNREAD = Raw()
 _NAME = 1024
+# With the other fields an event stays below 64 KiB.
+_WORDS = 48 * 1024
 
 
-class Common(Generic[ReporterT]):
+class BaseContext(Generic[ReporterT]):
     """What is the same in coroutines and in plain functions: nothing here is awaited.
 
     Once the attempt is over (its run has gone on without it), whatever is told raises `Cancelled`.
@@ -111,11 +113,11 @@ class Common(Generic[ReporterT]):
 
     def target_failed(self, target: str, code: str = "", message: str = "") -> None:
         """One of the run's targets failed and the run goes on; it ends SUCCEEDED_WITH_ERRORS at best."""
-        self._reporter.send(Failure(clean(target, _NAME * 8), clean(code, _NAME), clean(message)))
+        self._reporter.send(Failure(clean(target, _NAME * 8), clean(code, _NAME), clean(message, _WORDS)))
 
     def ref(self, type: str, id: str, error: str = "") -> None:
         """The run touched this entity of the user's world: runs are found by it."""
-        self._reporter.send(EntityRef(clean(type, _NAME), clean(id, _NAME), clean(error)))
+        self._reporter.send(EntityRef(clean(type, _NAME), clean(id, _NAME), clean(error, _WORDS)))
 
     def summary(self, text: str) -> None:
         """The outcome in a few words; the last one counts."""
@@ -138,7 +140,7 @@ class Common(Generic[ReporterT]):
         self._reporter.raise_if_cancelled()
 
 
-class Context(Common[LoopReporter]):
+class Context(BaseContext[LoopReporter]):
     """A run, for its coroutine. Annotate a parameter of any name with it to get one.
 
     `cancelled` needs no asking here: a coroutine is cancelled wherever it awaits.
@@ -178,7 +180,7 @@ class Context(Common[LoopReporter]):
         return RecordingContext(**given)
 
 
-class SyncContext(Common[BlockingReporter]):
+class SyncContext(BaseContext[BlockingReporter]):
     """A run, for its plain function. Annotate a parameter of any name with it to get one."""
 
     __slots__ = ()

@@ -5,9 +5,9 @@ import json
 from collections.abc import Callable
 from typing import Any, Generic, ParamSpec, TypeVar
 
-from runcast.provider.context import AnyContext, Common
+from runcast.provider.context import AnyContext, BaseContext
 from runcast.provider.parameters import DIALECT, Parameters
-from runcast.provider.result import Result
+from runcast.provider.result import Result, json_text
 from runcast.provider.signature import Signature
 from runcast.server.model import provider as model
 
@@ -58,18 +58,16 @@ class Provider(Generic[P, R]):
         """Input as JSON text, checked and with defaults filled in; InvalidArgument with a violation for each field."""
         return self.parameters.validate(text)
 
-    def call(self, context: "AnyContext | None" = None, /, **parameters: Any) -> R:
+    def call(self, context: AnyContext | None = None, /, **parameters: Any) -> R:
         """Call the function as a run does: parameters checked and converted by its types, defaults filled in.
 
         For unit tests: `await fingerprint.call(Context.testing(), path="data")`. Parameters are plain JSON data or what
         can be turned into it.
         """
-        from runcast.provider.result import json_text
-
         arguments = self.parameters.parse(self.validate(json_text(parameters, "the input")))
         return self.invoke(context, arguments)
 
-    def invoke(self, context: Common[Any] | None, arguments: dict[str, Any]) -> R:
+    def invoke(self, context: BaseContext[Any] | None, arguments: dict[str, Any]) -> R:
         """Call the function with parsed arguments, and with its context if it takes one."""
         if self.context is not None:
             if context is None:

@@ -19,22 +19,19 @@ from runcast.server.model.call import Call, End
 from runcast.server.model.errors import InvalidArgument
 
 GROUP = "runcast.providers"
-EXAMPLES = "runcast.examples"
+EXAMPLES, INSTALLED = "examples", "installed"
 
 
 def load(specs: Sequence[str], *, entry_points: bool = False, folder: Path | None = None) -> Registry:
     """A registry of all providers that `specs` name.
 
     Each is a dotted module, installed or in `folder` (default: the working one); or a path of a file, `FILE.py`; or
-    `examples`, those that Runcast brings along. With `entry_points` also what is installed under the group
-    `runcast.providers`. InvalidArgument on `providers`, in one line, where one cannot be imported or holds none.
+    `examples`, those that Runcast brings along; or `installed`, which `entry_points` adds: those of the entry point
+    group `runcast.providers`. InvalidArgument on `providers`, in one line, where one cannot be imported or holds none.
     """
     registry = Registry()
-    for spec in dict.fromkeys(specs):
-        for provider in _found(spec, _import(spec, folder or Path.cwd())):
-            registry.add(provider)
-    if entry_points:
-        for provider in _installed():
+    for spec in dict.fromkeys([*specs, *([INSTALLED] if entry_points else [])]):
+        for provider in _installed() if spec == INSTALLED else _named(spec, folder or Path.cwd()):
             registry.add(provider)
     return registry
 
@@ -44,6 +41,10 @@ def attempts(specs: Sequence[str]) -> Callable[[Call, BlockingChannel], End]:
     registry = load(specs)
     capture.install(whole_process=True)
     return lambda call, channel: run_blocking(registry.get(call.provider), call, channel)
+
+
+def _named(spec: str, folder: Path) -> list[Provider[..., Any]]:
+    return _found(spec, _import(spec, folder))
 
 
 def _found(spec: str, value: object) -> list[Provider[..., Any]]:
@@ -70,7 +71,7 @@ def _is_new_part(value: ModuleType, of: ModuleType, seen: set[str]) -> bool:
 
 
 def _import(spec: str, folder: Path) -> ModuleType:
-    name = EXAMPLES if spec == "examples" else spec
+    name = "runcast.examples" if spec == EXAMPLES else spec
     path = _path(spec, folder)
     try:
         return _import_file(path) if path else _import_module(name, folder)

@@ -1,6 +1,8 @@
 """One attempt's way to its run: takes reports from any thread, and turns a refusal into the end of the code."""
 
 import asyncio
+import contextlib
+import logging
 import threading
 import time
 from abc import abstractmethod
@@ -18,6 +20,7 @@ from runcast.server.model.errors import Fenced
 from runcast.server.model.event import LogLine, Report, Severity
 
 GLANCE = 0.05
+_log = logging.getLogger(__name__)
 
 
 class Channel(Protocol):
@@ -135,6 +138,9 @@ class Reporter:
                 self.flush()
             except Cancelled:
                 return
+            except Exception as error:  # noqa: BLE001 - how the code ended matters more than its last progress
+                self.over = "the attempt is over"
+                _log.warning("what an attempt said last could not be told", exc_info=error)
         self.over = self.over or "the attempt is over"
 
 
@@ -255,7 +261,8 @@ class BlockingReporter(Reporter):
         """By a thread: the function's own may be busy."""
         self._timer = threading.Timer(delay, self._quietly, [callback])
         self._timer.daemon = True
-        self._timer.start()
+        with contextlib.suppress(RuntimeError):  # no thread to be had: then it is told with the next report
+            self._timer.start()
 
     @property
     def cancelled(self) -> bool:

@@ -2,7 +2,7 @@
 
 LONGEST = 60 * 1024
 _BRIEF = 1024
-_ATTRIBUTES = 16
+_ATTRIBUTES = 3 * 1024
 
 
 def clean(text: str, limit: int = LONGEST) -> str:
@@ -20,9 +20,17 @@ def clean(text: str, limit: int = LONGEST) -> str:
 
 
 def attributes(given: dict[str, object]) -> dict[str, str]:
-    """The first 16 of a log line's attributes as text of at most 1 KiB each."""
-    kept = list(given.items())[:_ATTRIBUTES]
-    return {clean(str(name), 64): clean(text_of(value), _BRIEF) for name, value in kept}
+    """A log line's attributes as text, at most 1 KiB each and 3 KiB together: the first ones, and how many are left out."""
+    kept: dict[str, str] = {}
+    room = _ATTRIBUTES
+    for name, value in given.items():
+        key, text = clean(text_of(name), 64), clean(text_of(value), _BRIEF)
+        room -= len(key.encode()) + len(text.encode())
+        if room < 0:
+            kept["…"] = f"{len(given) - len(kept)} more attributes left out"
+            break
+        kept[key] = text
+    return kept
 
 
 def text_of(value: object) -> str:

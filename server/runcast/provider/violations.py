@@ -9,7 +9,7 @@ from pydantic_core import ErrorDetails
 
 from runcast.server.model.errors import Violation
 
-_SHOWN = 80
+_SHOWN = 200
 _TYPES = {
     "string": "text",
     "integer": "a whole number",
