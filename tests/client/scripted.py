@@ -52,6 +52,7 @@ class GoesAway:
 
     after: int
     retry_after: float = 0.0
+    reason: int = 1
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,8 @@ class ScriptedServer(run_service_pb2_grpc.RunServiceServicer):
     events: list[event_pb2.RunEvent] = field(default_factory=lambda: logs(ALL))
     trimmed: int = 0
     """Events up to this one are gone."""
+    strange: bool = False
+    """A frame of a kind that nobody knows follows the snapshot."""
     final: bool = True
     """Whether the run is over, so that a stream completes."""
     outcome: run_pb2.Run = field(
@@ -165,6 +168,8 @@ class ScriptedServer(run_service_pb2_grpc.RunServiceServicer):
             run=self.run(), first_sequence=self.trimmed + 1, last_sequence=len(self.events)
         )
         yield Frame(resume_sequence=after, snapshot=snapshot)
+        if self.strange:
+            yield Frame(resume_sequence=after)
         if after < self.trimmed:
             gap = Frame.Gap(first_missing_sequence=after + 1, last_missing_sequence=self.trimmed)
             after = self.trimmed
@@ -202,7 +207,7 @@ class ScriptedServer(run_service_pb2_grpc.RunServiceServicer):
                 case Refuses():
                     await refuse(fault.status, context)
                 case GoesAway():
-                    away = Frame.GoingAway(reason=Frame.GoingAway.REASON_DRAINING)
+                    away = Frame.GoingAway.FromString(bytes([0x08, fault.reason]))
                     away.retry_after.FromNanoseconds(int(fault.retry_after * 1e9))
                     yield Frame(resume_sequence=last, going_away=away)
                 case FallsSilent():

@@ -216,3 +216,11 @@ async def test_an_event_of_a_kind_that_is_not_known_yet_is_handed_on(
     async with client.watch(RUN) as run:
         kinds = [kind(event) async for event in run]
     assert kinds == ["log", "log", "", "log", "log", "log", "log"]
+
+
+async def test_a_frame_of_a_kind_that_is_not_known_yet_is_passed_over(
+    client: Client, server: ScriptedServer
+) -> None:
+    server.strange = True
+    async with client.watch(RUN) as run:
+        assert await sequences(run) == ALL

@@ -108,6 +108,24 @@ async def test_a_watch_that_breaks_keeps_its_other_wishes(client: Client, server
     assert server.requests == [first, again]
 
 
+async def test_a_farewell_for_a_reason_that_is_not_known_yet_is_a_farewell(
+    client: Client, server: ScriptedServer
+) -> None:
+    server.faults.append(GoesAway(3, reason=99))
+    async with client.watch(RUN) as run:
+        assert await sequences(run) == ALL
+
+
+async def test_a_gap_is_told_once_whatever_happens_to_the_stream(
+    client: Client, server: ScriptedServer
+) -> None:
+    server.trimmed = 3
+    server.faults.extend([Cut(1), Cut(2), Cut(2)])
+    async with client.watch(RUN) as run:
+        assert await sequences(run) == [4, 5, 6, 7]
+        assert [(gap.first_missing_sequence, gap.last_missing_sequence) for gap in run.gaps] == [(1, 3)]
+
+
 async def test_where_the_server_says_when_to_come_back_nobody_comes_sooner(server: ScriptedServer) -> None:
     waits: list[float] = []
     target = f"127.0.0.1:{server.port}"

@@ -85,7 +85,7 @@ class RunStream(AsyncIterator[event_pb2.RunEvent]):
         self.caught_up = False
         """Whether the replay is over, so that what comes is live. False again while a broken stream is taken up."""
         self.reconnects = 0
-        """How often the stream was taken up again."""
+        """How often it was tried to take the stream up again."""
 
     # ------------------------------------------------------------------------------------------------- the run itself
     @property
@@ -282,7 +282,8 @@ class RunStream(AsyncIterator[event_pb2.RunEvent]):
 
 def _going_away(frame: watch_pb2.WatchFrame.GoingAway) -> Unavailable:
     """What the server's farewell amounts to: a disconnect that says when to come back."""
-    reason = watch_pb2.WatchFrame.GoingAway.Reason.Name(frame.reason).removeprefix("REASON_")
+    known = watch_pb2.WatchFrame.GoingAway.Reason.DESCRIPTOR.values_by_number.get(frame.reason)
+    reason = known.name.removeprefix("REASON_") if known else "UNSPECIFIED"
     delay = frame.retry_after.ToNanoseconds() / 1e9
     return Unavailable(
         f"the server ends the stream: {reason}", details=Details(reason=reason, retry_after=delay)
