@@ -8,7 +8,6 @@ import pytest
 from runcast.provider import provider
 from tests.provider.channels import AsyncChannel, run
 
-
 pytestmark = pytest.mark.usefixtures("out")
 
 

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 from pydantic import BaseModel, DirectoryPath, field_serializer
 
-from runcast.provider import Cancelled, Context, Provider, ProviderError, SyncContext, provider
+from runcast.provider import Cancelled, Context, ProviderError, SyncContext, provider
 from runcast.server.model.call import End, Raised, Returned, Stopped
 from runcast.server.model.event import LogLine
 from runcast.server.model.run import Error
@@ -218,16 +218,13 @@ async def test_parameters_arrive_with_their_types_and_the_context_under_any_name
     assert await run(add, input='{"a": 2}') == Returned('[2.5,"r","r:1"]')
 
 
-def test_the_context_that_a_provider_needs_must_be_given() -> None:
-    with pytest.raises(TypeError, match="takes a context"):
-        provider_with_context().call()
-
-
-def provider_with_context() -> Provider[..., Any]:
+def test_the_context_that_a_provider_needs_must_be_given_and_be_of_its_kind() -> None:
     @provider
     def needs(ctx: SyncContext) -> None: ...
 
-    return needs
+    for wrong in (None, Context.testing()):
+        with pytest.raises(TypeError, match=r"needs takes a context: give it SyncContext\.testing\(\)"):
+            needs.call(wrong)
 
 
 async def test_a_log_line_holds_the_traceback_of_the_exception_being_handled() -> None:

@@ -280,3 +280,18 @@ async def test_a_channel_that_fails_at_the_very_end_does_not_hide_how_the_code_e
     channel.on_report = full
     assert await run(last, channel) == Returned("3")
     assert "what an attempt said last could not be told" in caplog.text
+
+
+async def test_a_thread_that_tells_much_waits_for_the_loop() -> None:
+    def work(ctx: Context) -> None:
+        for number in range(2_000):
+            ctx.log.info("%d", number)
+
+    @provider
+    async def threaded(ctx: Context) -> None:
+        await asyncio.to_thread(work, ctx)
+
+    channel = AsyncChannel()
+    assert await run(threaded, channel) == Returned("null")
+    assert [message for _, message in channel.lines()] == [str(number) for number in range(2_000)]
+    assert channel.drained == 7

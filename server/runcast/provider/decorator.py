@@ -71,56 +71,72 @@ def _make(
     function: Callable[..., Any],
     *,
     name: str = "",
-    title: str = "",
     description: str | None = None,
     execution: Kind | None = None,
-    pausable: bool | None = None,
-    tags: Sequence[str] = (),
+    **options: Any,
+) -> Provider[..., Any]:
+    signature = read_signature(function)
+    where = f"{function.__qualname__}()"
+    documented = read_docstring(function.__doc__)
+    parameters = Parameters(function.__qualname__, signature.parameters, documented.parameters)
+    result = _result(where, signature)
+    described = _describe(
+        where,
+        name=name or function.__name__,
+        description=documented.text if description is None else description,
+        execution=_execution(where, signature, execution),
+        schemas=(schema_text(parameters.schema), schema_text(result.schema)),
+        **options,
+    )
+    return Provider(function, signature, parameters, result, described)
+
+
+def _describe(
+    where: str,
+    *,
+    name: str,
+    description: str,
+    execution: Execution,
+    schemas: tuple[str, str],
+    title: str = "",
     category: str = "",
     icon: str = "",
+    tags: Sequence[str] = (),
     danger: str = "",
     expensive: bool = False,
     idempotent: bool = False,
     checkpointing: bool = False,
+    pausable: bool | None = None,
     **policies: Any,
-) -> Provider[..., Any]:
-    signature = read_signature(function)
-    where = f"{function.__qualname__}()"
-    name = name or function.__name__
+) -> model.Provider:
+    _check(where, name, tags)
+    return model.Provider(
+        name,
+        execution,
+        title=title or _title(name),
+        description=description,
+        category=category,
+        icon=icon,
+        tags=tuple(tags),
+        danger=danger,
+        expensive=expensive,
+        input_schema=schemas[0],
+        output_schema=schemas[1],
+        idempotent=idempotent,
+        checkpointing=checkpointing,
+        pausable=checkpointing if pausable is None else pausable,
+        defaults=_spec(where, safe_to_repeat=idempotent or checkpointing, **policies),
+        schema_digest=digest(*schemas),
+    )
+
+
+def _check(where: str, name: str, tags: Sequence[str]) -> None:
     if not _NAME.fullmatch(name):
         raise InvalidProvider(
             f"{where}: the name {name!r} may hold letters, digits, '.', '_' and '-', at most 128"
         )
     if isinstance(tags, str):
         raise InvalidProvider(f"{where}: tags is a list of texts, not one text")
-    documented = read_docstring(function.__doc__)
-    parameters = Parameters(function.__qualname__, signature.parameters, documented.parameters)
-    result = _result(where, signature)
-    inputs, outputs = schema_text(parameters.schema), schema_text(result.schema)
-    return Provider(
-        function,
-        signature,
-        parameters,
-        result,
-        model.Provider(
-            name=name,
-            execution=_execution(where, signature, execution),
-            title=title or _title(name),
-            description=documented.text if description is None else description,
-            category=category,
-            icon=icon,
-            tags=tuple(tags),
-            danger=danger,
-            expensive=expensive,
-            input_schema=inputs,
-            output_schema=outputs,
-            idempotent=idempotent,
-            checkpointing=checkpointing,
-            pausable=checkpointing if pausable is None else pausable,
-            defaults=_spec(where, safe_to_repeat=idempotent or checkpointing, **policies),
-            schema_digest=digest(inputs, outputs),
-        ),
-    )
 
 
 def _spec(

@@ -1,6 +1,7 @@
 """One attempt's way to its run: takes reports from any thread, and turns a refusal into the end of the code."""
 
 import asyncio
+import concurrent.futures
 import contextlib
 import logging
 import threading
@@ -20,6 +21,8 @@ from runcast.server.model.errors import Fenced
 from runcast.server.model.event import LogLine, Report, Severity
 
 GLANCE = 0.05
+# How many reports a thread may be ahead of the loop, and how long it waits for a loop that does not move, in seconds.
+MANY, PATIENCE = 256, 5.0
 _log = logging.getLogger(__name__)
 
 
@@ -147,7 +150,7 @@ class Reporter:
 class LoopReporter(Reporter):
     """For a coroutine; `task` is the one that runs it, `asked` what else says that it is to end."""
 
-    __slots__ = ("_report", "_thread", "asked", "channel", "loop", "task")
+    __slots__ = ("_ahead", "_report", "_thread", "asked", "channel", "loop", "task")
 
     def __init__(
         self,
@@ -166,13 +169,23 @@ class LoopReporter(Reporter):
         self.asked = asked
         self._report = channel.report
         self._thread = threading.get_ident()
+        self._ahead = 0
 
     def deliver(self, report: Report) -> None:
-        """At once on the loop's thread, and soon from another."""
+        """At once on the loop's thread, and soon from another, which waits now and then until the loop has caught up."""
         if self.loop is None or threading.get_ident() == self._thread:
             self._report(report)
-        else:
+            return
+        try:
             self.loop.call_soon_threadsafe(self._from_thread, report)
+            self._ahead += 1
+            if self._ahead % MANY == 0:
+                room = asyncio.run_coroutine_threadsafe(self._room(), self.loop)
+                room.result(PATIENCE)
+        except TimeoutError:
+            return  # the loop may be waiting for this very thread
+        except (RuntimeError, concurrent.futures.CancelledError):
+            raise Cancelled("the server has ended") from None
 
     def later(self, delay: float, callback: Callable[[], None]) -> None:
         """By a timer of the loop."""
@@ -226,6 +239,9 @@ class LoopReporter(Reporter):
     async def sleep(self, seconds: float) -> None:
         """Wait, as the loop does."""
         await asyncio.sleep(seconds)
+
+    async def _room(self) -> None:
+        await self.channel.drain()
 
     def _from_thread(self, report: Report) -> None:
         if not self.over:
