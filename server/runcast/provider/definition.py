@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable
 from typing import Any, Generic, ParamSpec, TypeVar
 
-from runcast.provider.context import AnyContext, BaseContext
+from runcast.provider.context import AnyContext, BaseContext, Context, SyncContext
 from runcast.provider.parameters import DIALECT, Parameters
 from runcast.provider.result import Result, json_text
 from runcast.provider.signature import Signature
@@ -61,19 +61,18 @@ class Provider(Generic[P, R]):
     def call(self, context: AnyContext | None = None, /, **parameters: Any) -> R:
         """Call the function as a run does: parameters checked and converted by its types, defaults filled in.
 
-        For unit tests: `await fingerprint.call(Context.testing(), path="data")`. Parameters are plain JSON data or what
-        can be turned into it.
+        For unit tests: `await countdown.call(Context.testing(), seconds=3)`, and without `await` and with SyncContext
+        where it is a plain function. Parameters are plain JSON data or what can be turned into it.
         """
+        wanted = Context if self.coroutine else SyncContext
+        if self.context is not None and not isinstance(context, wanted):
+            raise TypeError(f"{self.name} takes a context: give it {wanted.__name__}.testing()")
         arguments = self.parameters.parse(self.validate(json_text(parameters, "the input")))
         return self.invoke(context, arguments)
 
     def invoke(self, context: BaseContext[Any] | None, arguments: dict[str, Any]) -> R:
         """Call the function with parsed arguments, and with its context if it takes one."""
         if self.context is not None:
-            if context is None:
-                raise TypeError(
-                    f"{self.name} takes a context: give Context.testing() or SyncContext.testing()"
-                )
             arguments[self.context] = context
         return self.function(**arguments)  # type: ignore[call-arg]
 

@@ -1,10 +1,14 @@
 """Contexts without a server, for the unit tests of providers: `Context.testing()` and `SyncContext.testing()`.
 
-    async def test_fingerprint_counts_what_it_read(tmp_path):
+    async def test_countdown_goes_on_where_it_was():          # a coroutine
+        ctx = Context.testing(restored=2)
+        assert await countdown.call(ctx, seconds=3) == "lift-off"
+        assert ctx.recorded.checkpoints == [3]
+
+    def test_fingerprint_counts_what_it_read(tmp_path):       # a plain function
         (tmp_path / "a").write_text("a")
-        ctx = Context.testing()
-        result = await fingerprint.call(ctx, path=str(tmp_path))
-        assert result.file_count == 1
+        ctx = SyncContext.testing()
+        assert fingerprint.call(ctx, path=str(tmp_path)).file_count == 1
         assert ctx.recorded.progress[-1].fraction == 1
         assert ctx.recorded.failures == []
 
