@@ -257,7 +257,9 @@ def many(tmp_path: Path) -> Path:
 def test_the_result_stays_small_for_thousands_of_files_and_says_what_it_leaves_out(many: Path) -> None:
     channel = BlockingChannel()
     made: Provider[..., Any] = fingerprint
-    end = run_blocking(made, call(fingerprint.validate(json.dumps({"path": str(many)}))), channel)
+    end = run_blocking(
+        made, call(fingerprint.validate(json.dumps({"path": str(many), "largest": 1_000}))), channel
+    )
     assert isinstance(end, Returned)
     assert len(end.output) < 1024 * 1024
     result = json.loads(end.output)
@@ -268,15 +270,17 @@ def test_the_result_stays_small_for_thousands_of_files_and_says_what_it_leaves_o
 
 
 @pytest.mark.usefixtures("saving")
-def test_the_table_is_the_same_however_often_the_run_is_interrupted(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(MODULE, "MOST_FILES", 2)
+def test_the_table_is_the_same_however_often_the_run_is_interrupted(folder: Path) -> None:
     ctx = SyncContext.testing()
-    fresh = take(folder, ctx)
+    fresh = take(folder, ctx, largest=2)
     assert [file.path for file in fresh.files] == ["b.txt", "below/c.txt"]
     assert fresh.left_out == 1
-    assert take(folder, SyncContext.testing(restored=ctx.recorded.checkpoints[1])) == fresh
+    assert take(folder, SyncContext.testing(restored=ctx.recorded.checkpoints[1]), largest=2) == fresh
+
+
+def test_excluded_folders_are_left_out_wherever_they_are(folder: Path) -> None:
+    result = take(folder, exclude=["below"])
+    assert [file.path for file in result.files] == ["b.txt", "a.txt"]
 
 
 @pytest.mark.parametrize(

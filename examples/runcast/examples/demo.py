@@ -23,7 +23,19 @@ def main() -> int:
         ours = [runcast, "--server", address]
         library = sysconfig.get_paths()["stdlib"]
         _say("Run a provider: hash every file of Python's standard library, and watch it live.")
-        _do([*ours, "run", "fingerprint", "-p", f"path={library}"])
+        _do(
+            [
+                *ours,
+                "run",
+                "fingerprint",
+                "-p",
+                f"path={library}",
+                "-p",
+                "exclude=site-packages",
+                "-p",
+                "largest=10",
+            ]
+        )
         run_id = _newest(ours)
         _say("The run is stored: what it was, how it went, and what came of it.")
         _do([*ours, "runs", "show", run_id])

@@ -16,7 +16,7 @@ from pydantic_core import to_json
 from runcast.provider import SyncContext, Timeouts, provider
 
 Algorithm = Literal["sha256", "blake2b"]
-# The table of files holds the largest ones: so many at most, in so many bytes of JSON (a result may have 2 MiB).
+# The table of files holds the largest ones: never more than so many, in so many bytes of JSON (a result may have 2 MiB).
 MOST_FILES = 1_000
 MOST_BYTES = 512 * 1024
 CHUNK = 1024 * 1024
@@ -85,6 +85,8 @@ def fingerprint(
     ctx: SyncContext,
     path: Annotated[DirectoryPath, Field(title="Folder")],
     algorithm: Algorithm = "sha256",
+    exclude: Annotated[list[str], Field(max_length=100)] = [],  # noqa: B006 - shown as the default, never changed
+    largest: Annotated[int, Field(ge=0, le=MOST_FILES)] = 20,
 ) -> Fingerprint:
     """Hash every file below a folder, and all of them together.
 
@@ -93,13 +95,15 @@ def fingerprint(
     Args:
         path: The folder, on the server.
         algorithm: How files are hashed.
+        exclude: Names of folders to leave out, wherever they are, such as `.git`.
+        largest: How many files the result lists, the largest first; the digest covers all of them.
     """
     folder = str(path.resolve())
     ctx.ref("folder", _text(folder))
     saved = ctx.restore(Saved) or Saved(Fingerprint(_text(folder), algorithm))
     if saved.after:
         ctx.log.info("going on after %s", saved.after, files=saved.so_far.file_count)
-    reading = Reading(ctx, folder, saved)
+    reading = Reading(ctx, folder, saved, exclude=frozenset(exclude), largest=largest)
     reading.read(reading.find())
     result = saved.so_far
     ctx.summary(
@@ -111,8 +115,12 @@ def fingerprint(
 class Reading:
     """One attempt at reading a folder; `saved` is brought up to date as it goes."""
 
-    def __init__(self, ctx: SyncContext, folder: str, saved: Saved) -> None:
+    def __init__(
+        self, ctx: SyncContext, folder: str, saved: Saved, *, exclude: frozenset[str], largest: int
+    ) -> None:
         self.ctx = ctx
+        self.exclude = exclude
+        self.largest = largest
         self.folder = folder
         self.saved = saved
         self.result = saved.so_far
@@ -165,7 +173,8 @@ class Reading:
                 continue
             for entry in inside:
                 if entry.is_dir(follow_symlinks=False):
-                    waiting.append(entry.path)
+                    if entry.name not in self.exclude:
+                        waiting.append(entry.path)
                 elif entry.is_file(follow_symlinks=False):
                     yield entry
                 else:
@@ -192,7 +201,7 @@ class Reading:
         result.byte_count += file.size
         insort(result.files, file, key=lambda one: (-one.size, one.path))
         self.bytes += _cost(file)
-        while len(result.files) > MOST_FILES or self.bytes > MOST_BYTES:
+        while len(result.files) > self.largest or self.bytes > MOST_BYTES:
             self.bytes -= _cost(result.files.pop())
         result.left_out = result.file_count - len(result.files)
 
