@@ -55,7 +55,7 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 	@touch $@ $(VENV)/.ready-server
 
 # ------------------------------------------------------------------------------------------------------ what you run
-demo: $(if $(wildcard $(VENV)/.ready),$(VENV)/.ready,$(VENV)/.ready-server) ## see it work: start a run, watch it, cancel one, lose nothing
+demo: $(if $(wildcard $(VENV)/.ready),$(VENV)/.ready,$(VENV)/.ready-server) ## see it work: serve, run with a live bar, look at the result, replay
 	@$(PY) -m runcast.examples.demo
 
 test: $(VENV)/.ready ## run the tests (ARGS='-k watch -x' goes to pytest)
@@ -80,7 +80,7 @@ lock: $(VENV)/.ready ## resolve the dependencies anew (ARGS=--upgrade for the ne
 	@git --no-pager diff --stat -- 'requirements*.lock'
 
 clean: ## remove what was built and cached (.venv stays: delete it by hand)
-	@rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	@rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .runcast/demo.db* .runcast/bench
 	@find $(SOURCES) generated -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
 # ---------------------------------------------------------------------------------------------- the parts of check

@@ -29,7 +29,8 @@ class ServerProcess:
         command = [sys.executable, "-m", "runcast.server", "--listen", listen, "--storage", storage, *flags]
         for provider in providers:
             command += ["--providers", provider]
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("RUNCAST_")}
+        foreign = ("RUNCAST_", "PYTHONDONTWRITEBYTECODE")
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
         self.process = subprocess.Popen(
             command,
             stdout=subprocess.PIPE,
