@@ -1,5 +1,6 @@
 """Code that only a process of its own can stand: it dies, spins, hides what it starts, and talks nonsense."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -125,7 +126,7 @@ def breed(call: Call, channel: BlockingChannel) -> str:
 @blocking
 def talk_nonsense(_call: Call, channel: BlockingChannel) -> str:
     assert isinstance(channel, Line)
-    os.write(channel._writing, b"\0\x03\0\0\0\0foo")
+    os.write(channel._writing, b"\0\x03" + bytes(8) + b"foo")
     time.sleep(600)
     return "null"
 
@@ -136,7 +137,7 @@ def talk_at_length(_call: Call, channel: BlockingChannel) -> str:
     os.set_blocking(channel._writing, True)
     for _ in range(70):
         for piece in range(1, 260):
-            os.write(channel._writing, b"\x0f\xf0" + (1 << 31 | piece).to_bytes(4) + b"x" * 4080)
+            os.write(channel._writing, b"\x0f\xf0" + (1 << 63 | piece).to_bytes(8) + b"x" * 4080)
     time.sleep(600)
     return "null"
 
@@ -197,3 +198,23 @@ def tidy_slowly(call: Call, channel: BlockingChannel) -> str:
     except Cancelled:
         channel.report(line("broken"))
     raise Cancelled
+
+
+def talk(worker: int) -> int:
+    """What a worker of a pool does."""
+    assert POOL_CHANNEL
+    for number in range(20):
+        POOL_CHANNEL[0].report(line(f"{worker} {number} " + "x" * 10_000))
+    return os.getpid()
+
+
+POOL_CHANNEL: list[BlockingChannel] = []
+
+
+@blocking
+def have_a_pool(_call: Call, channel: BlockingChannel) -> str:
+    """Fork workers, which tell much at the same time, and end them."""
+    POOL_CHANNEL.append(channel)
+    with multiprocessing.get_context("fork").Pool(3) as pool:
+        workers = pool.map(talk, range(6), chunksize=1)
+    return f'"{len(set(workers) - {os.getpid()})}"'

@@ -243,6 +243,17 @@ async def test_commits_from_several_threads_are_each_answered(executor: ProcessE
     assert sorted(recorder.lines) == sorted("0123" * 20)
 
 
+async def test_a_provider_may_have_a_pool_of_processes_that_tell_too(executor: ProcessExecutor) -> None:
+    recorder = await ended(executor, "have_a_pool")
+    assert isinstance(recorder.ends[0], Returned), recorder.ends
+    told = [text[:-10_000] for text in recorder.lines]
+    assert sorted(told) == sorted(f"{worker} {number} " for worker in range(6) for number in range(20))
+    for worker in range(6):
+        assert [text for text in told if text.startswith(f"{worker} ")] == [
+            f"{worker} {n} " for n in range(20)
+        ]
+
+
 async def test_an_attempt_whose_process_cannot_be_started_has_failed(
     executor: ProcessExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:

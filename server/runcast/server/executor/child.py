@@ -23,8 +23,6 @@ from runcast.server.model.errors import Fenced, RuncastError
 from runcast.server.model.event import Report
 
 _CHUNK = 65_536
-
-
 Run = Callable[[Call, BlockingChannel], End]
 
 
@@ -42,19 +40,20 @@ def main(run: Run, parent: int, descriptors: Sequence[int]) -> NoReturn:
     os.close(out)
     os.close(err)
     faulthandler.enable()
+    # What the provider forks is ended as any process is, by whoever forked it (a pool ends its workers by this signal).
+    os.register_at_fork(after_in_child=lambda: signal.signal(signal.SIGTERM, signal.SIG_DFL))
     line = Line(reading, writing)
-    line.finish(_execute(run, line.begin(), line))
+    line.finish(_execute(run, line))
     os._exit(0)
 
 
-def _execute(run: Run, call: Call, line: "Line") -> End:
+def _execute(run: Run, line: "Line") -> End:
     ends: list[End] = []
-    if line.asked:
-        return Stopped()
     try:
         signal.signal(signal.SIGTERM, line.interrupt)
+        call = line.begin()
         try:
-            ends.append(run(call, line))
+            ends.append(Stopped() if line.asked else run(call, line))
         except Cancelled:
             raise
         except BaseException as error:  # noqa: BLE001 - a run must end, whatever it runs raises
@@ -153,7 +152,9 @@ class Line:
             self._send(wire.Ended(broken(error)))
 
     def _send(self, message: wire.FromProcess) -> None:
-        for piece in wire.pieces(message, next(self._numbers)):
+        # With the process id, for what the provider forks may write as well.
+        number = os.getpid() << 32 | next(self._numbers)
+        for piece in wire.pieces(message, number):
             while not self._write(piece):
                 room = select.poll()
                 room.register(self._writing, select.POLLOUT)

@@ -14,8 +14,8 @@ from runcast.server.model.event import Report
 # The largest thing that passes is a result (2 MiB) or a checkpoint (1 MiB), both refused elsewhere beyond their limits.
 LONGEST = 64 * 1024 * 1024
 # A piece: its length, and 0 or the number of the message that it is a part of, with a bit for "more follows".
-_HEADER = struct.Struct(">HI")
-_MORE = 1 << 31
+_HEADER = struct.Struct(">HQ")
+_MORE = 1 << 63
 _PIECE = select.PIPE_BUF - _HEADER.size
 
 
