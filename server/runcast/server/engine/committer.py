@@ -32,15 +32,18 @@ class Committer:
 
     async def close(self) -> None:
         """Commit what waits, then stop; idempotent."""
-        if self._task is None:
-            return
-        await self._idle.wait()
-        self._task.cancel()
-        await asyncio.wait([self._task])
-        self._task = None
+        while not self._idle.is_set():
+            await self._idle.wait()
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
 
     def submit(self, group: Group, done: Done) -> None:
-        """Commit the group soon and tell `done` what became of it, after its changes were published."""
+        """Commit the group soon and tell `done` what became of it, after its changes were published.
+
+        Unavailable where the store cannot be written now; any other error is the group's own, and stays.
+        """
         if self._task is None:
             done(Unavailable("the server is shutting down"))
             return
@@ -49,7 +52,7 @@ class Committer:
         self._wake.set()
 
     async def save(self, group: Group) -> Result:
-        """The same for whoever can wait; raises Unavailable where the store cannot be written."""
+        """The same for whoever can wait; raises what `done` would be told as an error."""
         outcome: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
 
         def done(result: Result | RuncastError) -> None:
@@ -70,24 +73,32 @@ class Committer:
             del self._waiting[:_GROUPS_PER_COMMIT]
             if not self._waiting:
                 self._wake.clear()
-            await self._commit(batch)
+            results = await self._save([group for group, _ in batch])
+            for (group, done), result in zip(batch, results, strict=True):
+                try:
+                    self._tell(group, done, result)
+                except Exception:
+                    log.exception("what follows a commit failed")
             if not self._waiting:
                 self._idle.set()
 
-    async def _commit(self, batch: list[tuple[Group, Done]]) -> None:
-        results: list[Result | RuncastError]
+    async def _save(self, groups: list[Group]) -> list[Result | RuncastError]:
         try:
-            results = list(await self._repository.save([group for group, _ in batch]))
+            return [*await self._repository.save(groups)]
         except RuncastError as error:
-            results = [error] * len(batch)
-        except Exception as error:
-            log.exception("a commit failed in a way that no backend should let through")
-            results = [Unavailable(f"the store failed: {type(error).__name__}")] * len(batch)
-        for (group, done), result in zip(batch, results, strict=True):
+            return [error] * len(groups)
+        except Exception:
+            # One of them cannot be stored at all: it is searched for, so that the others do not fail with it.
+            if len(groups) > 1:
+                middle = len(groups) // 2
+                return [*await self._save(groups[:middle]), *await self._save(groups[middle:])]
+            log.exception("a change cannot be stored")
+            return [RuncastError("what was to be stored cannot be: the server's log says why")]
+
+    def _tell(self, group: Group, done: Done, result: Result | RuncastError) -> None:
+        try:
             if type(result) is Saved:
                 for change in group.changes:
                     self._publish(change)
-            try:
-                done(result)
-            except Exception:
-                log.exception("what follows a commit failed")
+        finally:
+            done(result)

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack
 from functools import partial
 
 from msgspec.structs import replace
@@ -13,6 +14,7 @@ from runcast.server.engine.committer import Committer
 from runcast.server.engine.journal import Journal
 from runcast.server.engine.lease import Lease
 from runcast.server.engine.ownership import Ownership
+from runcast.server.engine.pending import Decide
 from runcast.server.engine.request import Start
 from runcast.server.engine.starting import Started, Starter
 from runcast.server.engine.sweeping import Sweeper
@@ -39,6 +41,7 @@ from runcast.server.repository.abc import Repository
 log = logging.getLogger(__name__)
 _DRAIN_GRACE = 2_000_000
 _DRAIN_RESERVE = 4.0
+_DRAIN_LOOKS = 0.05
 
 
 class Engine:
@@ -65,8 +68,10 @@ class Engine:
         self._clock = clock
         self._providers = {provider.name: provider for provider in catalog.describe()}
         self._committer = Committer(repository, self._publish)
-        self._journal = Journal(repository)
-        self._ownership = Ownership(repository, self._committer, executors, clock)
+        self._journal = Journal(repository, self.boot_id)
+        self._ownership = Ownership(
+            repository, self._journal, self._committer, executors, clock, holds=lambda: self._lease.held
+        )
         self._watcher = Watcher(self._journal, notifier, lambda: self.draining)
         self._lease = Lease(repository, self.boot_id, clock, self._ownership.fence_all)
         self._sweeper = Sweeper(
@@ -111,14 +116,15 @@ class Engine:
 
     async def close(self) -> None:
         """Stop whatever still runs, commit what waits, let go of the store; idempotent."""
-        self.draining = True
-        await self._sweeper.close()
-        self._ownership.fence_all()
-        for executor in self._executors.values():
-            await executor.close()
-        await self._committer.close()
-        await self._lease.close()
-        await self._repository.close()
+        self.announce_drain()
+        async with AsyncExitStack() as last_to_first:
+            last_to_first.push_async_callback(self._repository.close)
+            last_to_first.push_async_callback(self._lease.close)
+            last_to_first.push_async_callback(self._committer.close)
+            for executor in self._executors.values():
+                last_to_first.push_async_callback(executor.close)
+            last_to_first.push_async_callback(self._ownership.close)
+            last_to_first.push_async_callback(self._sweeper.close)
 
     def _may_claim(self) -> bool:
         return not self.draining and self._lease.fresh
@@ -221,7 +227,7 @@ class Engine:
                 return run
             if isinstance(await self._committer.save(Group((change,))), Saved):
                 return change.run
-            await asyncio.sleep(0)
+            self._journal.forget(run_id)
 
     # Leaving.
 
@@ -234,27 +240,19 @@ class Engine:
         """Bring what executes here to a good place within `seconds`: released where it can go on elsewhere without
         harm, run to its end where it cannot, and by its recovery policy where the time is not enough."""
         self.announce_drain()
-        for owned in self._ownership.all():
-            definition = owned.run.definition
-            if definition.idempotent or definition.checkpointing:
-                owned.ask(_release).add_done_callback(_heard)
-        if not await self._emptied_within(max(0.0, seconds - _DRAIN_RESERVE)):
-            for owned in self._ownership.all():
-                owned.ask(_release_soon).add_done_callback(_heard)
-            await self._emptied_within(min(seconds, _DRAIN_RESERVE))
+        if not await self._emptied(max(0.0, seconds - _DRAIN_RESERVE), _release):
+            await self._emptied(min(seconds, _DRAIN_RESERVE), _release_soon)
 
-    async def _emptied_within(self, seconds: float) -> bool:
-        try:
-            async with asyncio.timeout(seconds):
-                while len(self._ownership):
-                    await self._sweeper.sweep()
-                    try:
-                        async with asyncio.timeout(0.1):
-                            await self._ownership.until_empty()
-                    except TimeoutError:
-                        continue
-        except TimeoutError:
-            return False
+    async def _emptied(self, seconds: float, decide: Decide) -> bool:
+        """Whether nothing executes here any more; until then, each run is asked what `decide` says, also new ones."""
+        end = self._clock.monotonic() + seconds
+        while len(self._ownership):
+            for owned in self._ownership.all():
+                owned.ask(decide).add_done_callback(_heard)
+            if self._clock.monotonic() >= end:
+                return False
+            self._sweeper.poke()
+            await asyncio.sleep(_DRAIN_LOOKS)
         return True
 
 
@@ -265,12 +263,16 @@ def _cancel(
 
 
 def _release(run: Run, now: int) -> Change | None:
-    if run.state is not State.RUNNING or run.stop_cause is not None:
+    definition = run.definition
+    harmless = definition.idempotent or definition.checkpointing
+    if not harmless or run.state is not State.RUNNING or run.stop_cause is not None:
         return None
     return lifecycle.ask_to_stop(run, now, StopCause.RELEASE)
 
 
 def _release_soon(run: Run, now: int) -> Change | None:
+    if run.stop_deadline is not None and run.stop_deadline <= now + _DRAIN_GRACE:
+        return None
     if run.state is State.RUNNING:
         return lifecycle.ask_to_stop(run, now, StopCause.RELEASE, grace=_DRAIN_GRACE)
     if run.state is State.CANCELLING:

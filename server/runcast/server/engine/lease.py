@@ -15,8 +15,8 @@ TTL_SECONDS = 15.0
 class Lease:
     """Says whether this server may still act as an owner; measured on the monotonic clock, from before each renewal.
 
-    Not renewed for two thirds of its time: `fresh` is False, no new work is taken. For all of it: `on_lost` is called
-    and whatever runs here must be killed, because another server may go on with it.
+    Not renewed for two thirds of its time: `fresh` is False, no new work is taken. For all of it: `held` is False,
+    `on_lost` is called and whatever runs here must be killed, because another server may go on with it.
     """
 
     def __init__(
@@ -33,7 +33,16 @@ class Lease:
     @property
     def fresh(self) -> bool:
         """Whether new work may be taken."""
-        return self._clock.monotonic() - self._renewed < TTL_SECONDS * 2 / 3
+        return self._age < TTL_SECONDS * 2 / 3
+
+    @property
+    def held(self) -> bool:
+        """Whether what was taken is still this server's."""
+        return self._age < TTL_SECONDS
+
+    @property
+    def _age(self) -> float:
+        return self._clock.monotonic() - self._renewed
 
     async def open(self) -> None:
         """Take the lease and keep it renewed."""
@@ -42,11 +51,15 @@ class Lease:
 
     async def close(self) -> None:
         """Give it up: what is still owned may be taken at once."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
-            self._task = None
+        task, self._task = self._task, None
+        if task is None:
+            return
+        task.cancel()
+        await asyncio.wait([task])
+        try:
             await self._repository.retire(self._boot_id)
+        except RuncastError as error:
+            log.warning("the server's lease could not be given up, and runs out by itself: %s", error)
 
     async def _renew(self) -> None:
         before = self._clock.monotonic()
@@ -54,14 +67,25 @@ class Lease:
         self._renewed, self._lost = before, False
 
     async def _keep(self) -> None:
+        third, soon = TTL_SECONDS / 3, TTL_SECONDS / 15
         while True:
-            await asyncio.sleep(TTL_SECONDS / 3 if self.fresh else 1.0)
+            # Neither a pause nor a renewal that hangs may last beyond the end of the lease.
+            left = TTL_SECONDS - self._age if self.held else third
+            await asyncio.sleep(min(third if self.fresh else soon, left))
+            self._look()
+            left = TTL_SECONDS - self._age if self.held else third
             try:
-                async with asyncio.timeout(TTL_SECONDS / 3):
+                async with asyncio.timeout(min(third, left)):
                     await self._renew()
             except (RuncastError, TimeoutError) as error:
                 log.warning("the server's lease could not be renewed: %s", error)
-            if not self._lost and self._clock.monotonic() - self._renewed >= TTL_SECONDS:
-                self._lost = True
-                log.error("the server's lease has run out: everything that executes here is stopped")
-                self._on_lost()
+            except Exception:
+                log.exception("the renewal of the server's lease failed")
+            self._look()
+
+    def _look(self) -> None:
+        """Also before each renewal: after a standstill of the process the lease may be another server's by now."""
+        if not self._lost and not self.held:
+            self._lost = True
+            log.error("the server's lease has run out: everything that executes here is stopped")
+            self._on_lost()

@@ -1,15 +1,21 @@
 """The runs that execute on this server, and the slots they take."""
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 
 from runcast.server.engine.clock import Clock
 from runcast.server.engine.committer import Committer
+from runcast.server.engine.journal import Journal
 from runcast.server.engine.owned import OwnedRun
-from runcast.server.executor.abc import Executor
-from runcast.server.model.errors import RuncastError
-from runcast.server.model.run import Execution, Run
+from runcast.server.executor.abc import Executor, Running
+from runcast.server.model.call import Raised
+from runcast.server.model.errors import RuncastError, Unavailable
+from runcast.server.model.run import Checkpoint, Error, Execution, Run
 from runcast.server.repository.abc import Repository
+
+_RETRY_SECONDS = 0.2
+_DATA_LOSS = 15
 
 
 class Backlog:
@@ -17,6 +23,7 @@ class Backlog:
 
     def __init__(self) -> None:
         self._kinds: set[Execution] = set(Execution)
+        self._coming: Counter[Execution] = Counter()
 
     def __contains__(self, kind: Execution) -> bool:
         return kind in self._kinds
@@ -25,33 +32,54 @@ class Backlog:
         """A run of this kind waits, or may."""
         self._kinds.add(kind)
 
+    def expect(self, kind: Execution) -> None:
+        """A run of this kind is being stored and will wait, until `arrived`."""
+        self._kinds.add(kind)
+        self._coming[kind] += 1
+
+    def arrived(self, kind: Execution) -> None:
+        """The run that was expected is stored, or never will be."""
+        self._coming[kind] -= 1
+
     def clear(self, kinds: Iterable[Execution]) -> None:
-        """Nothing of these kinds waits."""
-        self._kinds.difference_update(kinds)
+        """Nothing of these kinds is stored as waiting."""
+        self._kinds.difference_update(kind for kind in kinds if not self._coming[kind])
 
 
 class Ownership:
-    """Begins claimed runs and knows them until they execute here no more."""
+    """Begins claimed runs and knows them until they execute here no more.
+
+    `holds` says whether this server's lease still lasts. `strays` are runs that storage may believe to execute here
+    although they do not: whoever sweeps takes them back.
+    """
 
     def __init__(
         self,
         repository: Repository,
+        journal: Journal,
         committer: Committer,
         executors: Mapping[Execution, Executor],
         clock: Clock,
+        *,
+        holds: Callable[[], bool],
     ) -> None:
         self._repository = repository
+        self._journal = journal
         self._committer = committer
         self._executors = executors
         self._clock = clock
+        self._holds = holds
         self.backlog = Backlog()
+        self.strays: set[str] = set()
         self._owned: dict[str, OwnedRun] = {}
+        self._outlived: dict[str, Running] = {}
         self._loading: set[asyncio.Task[None]] = set()
-        self._empty = asyncio.Event()
-        self._empty.set()
+        self._claiming = 0
+        self._closed = False
 
     def __len__(self) -> int:
-        return len(self._owned)
+        """How many runs execute here, or will once their claim is stored."""
+        return len(self._owned) + self._claiming
 
     def get(self, run_id: str) -> OwnedRun | None:
         """The run, if it executes here."""
@@ -60,10 +88,6 @@ class Ownership:
     def all(self) -> list[OwnedRun]:
         """Whatever executes here now."""
         return list(self._owned.values())
-
-    async def until_empty(self) -> None:
-        """Return when nothing executes here."""
-        await self._empty.wait()
 
     def serves(self, execution: Execution) -> bool:
         """Whether there is an executor of this kind."""
@@ -75,20 +99,29 @@ class Ownership:
         return executor.free if executor else 0
 
     def acquire(self, execution: Execution) -> bool:
-        """Take a slot, to claim a run with it."""
+        """Take a slot, to claim a run with it; then comes `begin` or `release`."""
         executor = self._executors.get(execution)
-        return executor is not None and executor.acquire()
+        if executor is None or not executor.acquire():
+            return False
+        self._claiming += 1
+        return True
 
-    def release(self, execution: Execution) -> None:
-        """Give back a slot for which nothing was claimed after all."""
+    def release(self, execution: Execution, unsure: str = "") -> None:
+        """Give back a slot for which nothing was claimed after all; `unsure` is a run for which that is not certain."""
+        self._claiming -= 1
+        if unsure:
+            self.strays.add(unsure)
         self._executors[execution].release()
 
-    def begin(self, run: Run) -> None:
+    def begin(self, run: Run, execution: Execution) -> None:
         """Execute a run whose claim by this server is committed, in the slot that was acquired for it."""
-        owned = OwnedRun(run, self._committer, self._clock, reread=self._repository.get, on_over=self._over)
+        if self._closed or not self._holds():
+            self.release(execution, unsure=run.id)
+            return
+        self._claiming -= 1
+        owned = OwnedRun(run, self._committer, self._clock, reread=self._journal.reread, on_over=self._over)
         self._owned[run.id] = owned
-        self._empty.clear()
-        executor = self._executors[run.definition.execution]
+        executor = self._executors[execution]
         if run.checkpoint_number == 0:
             owned.begin(executor, None)
             return
@@ -97,21 +130,52 @@ class Ownership:
         task.add_done_callback(self._loading.discard)
 
     async def _begin_from_checkpoint(self, owned: OwnedRun, executor: Executor) -> None:
+        checkpoint: Checkpoint | None = None
         try:
-            checkpoint = await self._repository.checkpoint(owned.run.id)
-        except RuncastError:
+            while not owned.over:
+                try:
+                    checkpoint = await self._repository.checkpoint(owned.run.id)
+                    break
+                except Unavailable:
+                    await asyncio.sleep(_RETRY_SECONDS)
+        except RuncastError as error:
             executor.release()
-            owned.fence()
+            owned.ended(Raised(Error(_DATA_LOSS, error.reason, error.message)))
             return
         owned.begin(executor, checkpoint)
 
     def _over(self, owned: OwnedRun) -> None:
-        if self._owned.get(owned.run.id) is owned:
-            del self._owned[owned.run.id]
-        if not self._owned:
-            self._empty.set()
+        run_id = owned.run.id
+        del self._owned[run_id]
+        if owned.run.state.executing:
+            self._journal.forget(run_id)
+            self.strays.add(run_id)
+        if owned.handle is not None and owned.handle.alive:
+            self._outlived[run_id] = owned.handle
+
+    @property
+    def outlived(self) -> int:
+        """How many attempts are over whose code may still run."""
+        return len(self._outlived)
+
+    def still_runs(self, run_id: str) -> bool:
+        """Whether code of an attempt that is over may still run: then no new attempt may begin here."""
+        handle = self._outlived.get(run_id)
+        if handle is None:
+            return False
+        if not handle.alive:
+            del self._outlived[run_id]
+            return False
+        return True
 
     def fence_all(self) -> None:
         """This server owns nothing any more: kill all code, store nothing of it."""
         for owned in self.all():
             owned.fence()
+
+    async def close(self) -> None:
+        """The same, for good; idempotent."""
+        self._closed = True
+        self.fence_all()
+        if self._loading:
+            await asyncio.wait(self._loading)

@@ -1,5 +1,6 @@
 """A request to start a run in plain values, and what must hold of it before anything is stored."""
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -83,22 +84,21 @@ def merged(defaults: Spec, overrides: Mapping[str, Any]) -> Spec:
         if part in changes:
             changes[part] = replace(getattr(defaults, part), **changes[part])
     spec = replace(defaults, **changes)
-    retry, wrong = spec.retry, []
-    if retry.max_attempts < 1:
-        wrong.append(
-            Violation("overrides.retry.max_attempts", f"{retry.max_attempts}; at least 1, the first attempt")
-        )
-    if not retry.multiplier >= 1:
-        wrong.append(Violation("overrides.retry.multiplier", f"{retry.multiplier}; at least 1"))
-    if not 0 <= retry.jitter <= 1:
-        wrong.append(Violation("overrides.retry.jitter", f"{retry.jitter}; from 0 to 1"))
-    if not 1 <= len(spec.queue) <= _QUEUE:
-        wrong.append(Violation("overrides.queue", f"{len(spec.queue)} characters; 1 to {_QUEUE}"))
-    for name in ("concurrency_key", "rate_limit_key"):
-        if len(getattr(spec, name)) > _KEY:
-            wrong.append(Violation(f"overrides.{name}", f"more than {_KEY} characters"))
-    if spec.max_failures < 0:
-        wrong.append(Violation("overrides.max_failures", f"{spec.max_failures}; 0 (any number) or more"))
+    wrong = [Violation(f"overrides.{name}", text) for holds, name, text in _rules(spec) if not holds]
     if wrong:
         raise InvalidArgument(wrong)
     return spec
+
+
+def _rules(spec: Spec) -> list[tuple[bool, str, str]]:
+    """Whether each holds, of which field, and what to say where it does not."""
+    retry, queue, failures = spec.retry, len(spec.queue), spec.max_failures
+    return [
+        (retry.max_attempts >= 1, "retry.max_attempts", f"{retry.max_attempts}; at least 1, the first attempt"),
+        (1 <= retry.multiplier < math.inf, "retry.multiplier", f"{retry.multiplier}; at least 1"),
+        (0 <= retry.jitter <= 1, "retry.jitter", f"{retry.jitter}; from 0 to 1"),
+        (1 <= queue <= _QUEUE, "queue", f"{queue} characters; 1 to {_QUEUE}"),
+        (len(spec.concurrency_key) <= _KEY, "concurrency_key", f"more than {_KEY} characters"),
+        (len(spec.rate_limit_key) <= _KEY, "rate_limit_key", f"more than {_KEY} characters"),
+        (failures >= 0, "max_failures", f"{failures}; 0 (any number) or more"),
+    ]

@@ -103,21 +103,21 @@ class Starter:
         """Commit a new run, claimed at once where a slot is free; it begins also when nobody waits any more."""
         answer: asyncio.Future[Change | Result] = asyncio.get_running_loop().create_future()
         run, kind = change.run, change.run.definition.execution
-        claimed = (
-            run.state is State.QUEUED
-            and kind not in self._backlog
-            and self._may_claim()
-            and self._ownership.acquire(kind)
-        )
+        waits = run.state is State.QUEUED
+        claimed = waits and kind not in self._backlog and self._may_claim() and self._ownership.acquire(kind)
         if claimed:
             change = fold((change, lifecycle.claim(run, self._boot_id, now)))
+        elif waits:
+            self._backlog.expect(kind)
 
         def done(result: Result | RuncastError) -> None:
-            saved = type(result) is Saved
+            saved, failed = type(result) is Saved, isinstance(result, RuncastError)
             if claimed and saved:
-                self._ownership.begin(change.run)
+                self._ownership.begin(change.run, kind)
             elif claimed:
-                self._ownership.release(kind)
+                self._ownership.release(kind, unsure=run.id if failed else "")
+            elif waits:
+                self._backlog.arrived(kind)
             if answer.done():
                 return
             if isinstance(result, RuncastError):

@@ -3,8 +3,9 @@
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+
+from msgspec.structs import replace
 
 from runcast.server.engine.catalog import Catalog
 from runcast.server.engine.clock import Clock
@@ -12,7 +13,7 @@ from runcast.server.engine.committer import Committer
 from runcast.server.engine.ownership import Ownership
 from runcast.server.model import attempts, lifecycle
 from runcast.server.model.change import Change, Group, Result, Saved
-from runcast.server.model.errors import RuncastError
+from runcast.server.model.errors import NotFound, RuncastError
 from runcast.server.model.run import Execution, Run, State
 from runcast.server.repository.abc import Repository
 
@@ -20,8 +21,10 @@ log = logging.getLogger(__name__)
 _RUNS_PER_SWEEP = 200
 _LONGEST_SLEEP = 1.0
 _SHORTEST_SLEEP = 0.005
+_SECONDS_BETWEEN_PRUNES = 3_600.0
 
-_Action = asyncio.Future[Any] | None
+_Action = asyncio.Future[Run] | asyncio.Future[bool] | None
+"""What is done to a run: resolves to the run, or to whether it could be stored."""
 
 
 class Sweeper:
@@ -49,6 +52,7 @@ class Sweeper:
         self._poked = asyncio.Event()
         self._next: int | None = None
         self._queued = 0
+        self._pruned = clock.monotonic()
         self._task: asyncio.Task[None] | None = None
 
     def open(self) -> None:
@@ -57,10 +61,10 @@ class Sweeper:
 
     async def close(self) -> None:
         """Stop; idempotent."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
-            self._task = None
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
 
     def note(self, run: Run) -> None:
         """A run was committed: remember when it is due, and that it waits for a slot if it does."""
@@ -68,7 +72,7 @@ class Sweeper:
             self._next = run.wake_time
         if run.state is State.QUEUED:
             self._queued += 1
-            self._backlog.add(run.definition.execution)
+            self._backlog.add(self._kind(run))
             self._poked.set()
 
     def slot_freed(self, kind: Execution) -> None:
@@ -76,16 +80,24 @@ class Sweeper:
         if kind in self._backlog:
             self._poked.set()
 
+    def poke(self) -> None:
+        """Sweep soon."""
+        self._poked.set()
+
+    def _kind(self, run: Run) -> Execution:
+        """How its provider is executed by now."""
+        return self._kinds.get(run.definition.provider, run.definition.execution)
+
     async def _sweep_for_ever(self) -> None:
         while True:
+            busy = False
             try:
                 busy = await self.sweep()
+                await self._prune_now_and_then()
             except RuncastError as error:
                 log.warning("the store could not be swept: %s", error)
-                busy = False
             except Exception:
                 log.exception("a sweep failed")
-                busy = False
             if not busy:
                 await self._sleep()
 
@@ -99,43 +111,63 @@ class Sweeper:
         except TimeoutError:
             pass
 
+    async def _prune_now_and_then(self) -> None:
+        now = self._clock.monotonic()
+        if now - self._pruned >= _SECONDS_BETWEEN_PRUNES:
+            self._pruned = now
+            await self._repository.prune_requests(self._clock.now())
+
     async def sweep(self) -> bool:
         """Look once; True where more may be due at once."""
         self._poked.clear()
         now = self._clock.now()
         if self._next is not None and self._next <= now:
             self._next = None
+        await self._take_back_strays(now)
         queued_before, capacity = self._queued, self._capacity()
         runs = await self._repository.due(now, capacity, _RUNS_PER_SWEEP)
-        actions = [(run, self._act(run, now)) for run in runs]
-        await asyncio.gather(*[action for _, action in actions if action], return_exceptions=True)
+        actions = [self._safely_act(run, now) for run in runs]
+        await asyncio.gather(*[action for action in actions if action], return_exceptions=True)
+        done = [_moved(run, action) for run, action in zip(runs, actions, strict=True)]
         if queued_before == self._queued:
-            self._backlog.clear(self._emptied(capacity, actions))
-        return len(runs) >= _RUNS_PER_SWEEP
+            self._backlog.clear(self._emptied(capacity, runs, done))
+        return len(runs) >= _RUNS_PER_SWEEP and any(done)
 
-    def _emptied(self, capacity: dict[str, int], actions: list[tuple[Run, _Action]]) -> set[Execution]:
+    def _emptied(self, capacity: dict[str, int], runs: Sequence[Run], done: Sequence[bool]) -> set[Execution]:
         """The kinds that were asked for and of which no run was left in the queue."""
-        found = Counter(run.definition.provider for run, _ in actions if run.state is State.QUEUED)
+        queued = [(run, moved) for run, moved in zip(runs, done, strict=True) if run.state is State.QUEUED]
+        found = Counter(run.definition.provider for run, _ in queued)
         more = {
             self._kinds[name] for name, room in capacity.items() if found[name] >= min(room, _RUNS_PER_SWEEP)
         }
-        left = {
-            run.definition.execution for run, action in actions if run.state is State.QUEUED and not action
-        }
+        left = {self._kind(run) for run, moved in queued if not moved}
         return {self._kinds[name] for name in capacity} - more - left
 
     def _capacity(self) -> dict[str, int]:
+        """How many queued runs to look at; also past those that must wait for code that is still alive."""
         if not self._may_claim():
             return {}
         free = {kind: self._ownership.free(kind) for kind in Execution if kind in self._backlog}
-        return {name: free[kind] for name, kind in self._kinds.items() if free.get(kind, 0) > 0}
+        past = self._ownership.outlived
+        return {name: free[kind] + past for name, kind in self._kinds.items() if free.get(kind, 0) > 0}
+
+    def _safely_act(self, run: Run, now: int) -> _Action:
+        try:
+            return self._act(run, now)
+        except Exception:
+            log.exception("run %s is due, and nothing can be done about it", run.id)
+            return None
 
     def _act(self, run: Run, now: int) -> _Action:
         owned = self._ownership.get(run.id)
         if owned is not None:
+            if run.version > owned.run.version:
+                owned.look_again()
             return owned.ask(lifecycle.expire)
         if run.state.executing:
             return self._submit(attempts.lose(run, now)) if run.owner != self._boot_id else None
+        if run.state.final:
+            return self._submit(_let_lie(run))
         change = lifecycle.expire(run, now)
         if change is not None:
             return self._submit(change)
@@ -143,21 +175,50 @@ class Sweeper:
 
     def _claim(self, run: Run, now: int) -> _Action:
         kind = self._kinds.get(run.definition.provider)
-        if kind is not run.definition.execution or not self._may_claim() or not self._ownership.acquire(kind):
+        if kind is None or not self._may_claim() or self._ownership.still_runs(run.id):
+            return None
+        if not self._ownership.acquire(kind):
             return None
         return self._submit(lifecycle.claim(run, self._boot_id, now), claimed=kind)
 
-    def _submit(self, change: Change, claimed: Execution | None = None) -> asyncio.Future[None]:
-        finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    def _submit(self, change: Change, claimed: Execution | None = None) -> asyncio.Future[bool]:
+        stored: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
 
         def done(result: Result | RuncastError) -> None:
-            if claimed is not None:
-                if type(result) is Saved:
-                    self._ownership.begin(change.run)
-                else:
-                    self._ownership.release(claimed)
-            if not finished.done():
-                finished.set_result(None)
+            saved = type(result) is Saved
+            if claimed is not None and saved:
+                self._ownership.begin(change.run, claimed)
+            elif claimed is not None:
+                unsure = change.run.id if isinstance(result, RuncastError) else ""
+                self._ownership.release(claimed, unsure)
+            if not stored.done():
+                stored.set_result(saved)
 
         self._committer.submit(Group((change,)), done)
-        return finished
+        return stored
+
+    async def _take_back_strays(self, now: int) -> None:
+        """Runs of this server that it does not execute: nobody else would ever take them while it lives."""
+        for run_id in [*self._ownership.strays]:
+            if self._ownership.get(run_id) is None:
+                try:
+                    run = await self._repository.get(run_id)
+                except NotFound:
+                    run = None
+                if run is not None and run.owner == self._boot_id and run.state.executing:
+                    await self._submit(attempts.lose(run, now))
+                    continue  # and look again, whether that was stored
+            self._ownership.strays.discard(run_id)
+
+
+def _let_lie(run: Run) -> Change:
+    """A final run whose retention has passed is kept for now; it must not be due for ever."""
+    return Change(replace(run, version=run.version + 1, wake_time=None))
+
+
+def _moved(run: Run, action: _Action) -> bool:
+    """Whether something became of it."""
+    if action is None or action.cancelled() or action.exception() is not None:
+        return False
+    result = action.result()
+    return result if isinstance(result, bool) else result.version > run.version

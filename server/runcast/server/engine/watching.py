@@ -81,19 +81,18 @@ class Watcher:
                         yield batch.first - 1, Gap(cursor + 1, batch.first - 1)
                     cursor = batch.last
                     yield cursor, batch
+                if not caught_up and cursor >= stored:
+                    caught_up = True
+                    yield cursor, CaughtUp()
                 run = await self._journal.get(what.run_id)
                 if run.state.final and cursor >= run.last_sequence:
                     yield cursor, Completed(run)
                     return
-                if not caught_up and cursor >= stored:
-                    caught_up = True
-                    yield cursor, CaughtUp()
-                elif batch is None:
-                    if self._going_away():
-                        yield cursor, GoingAway()
-                        return
-                    if not await news.wait(what.heartbeat):
-                        yield cursor, Heartbeat()
+                if self._going_away():
+                    yield cursor, GoingAway()
+                    return
+                if batch is None and not await news.wait(what.heartbeat):
+                    yield cursor, Heartbeat()
 
 
 def _place(what: Watch, run: Run) -> tuple[int, Gap | None]:

@@ -1,0 +1,156 @@
+"""What an attempt told, and what others asked of its run, until it is stored."""
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+
+from runcast.server.engine.clock import Clock
+from runcast.server.model import attempts
+from runcast.server.model.call import Abandoned, End, Raised, Returned, Stopped
+from runcast.server.model.change import Change
+from runcast.server.model.errors import RuncastError
+from runcast.server.model.event import LogLine, OutputChunk, PartialResult, Report, SaveCheckpoint
+from runcast.server.model.run import Run
+
+_ITEMS_PER_CHANGE = 1_000
+_WEIGHT_PER_CHANGE = 1 << 20
+_CONGESTED = 2_000
+_CONGESTED_WEIGHT = 4 << 20
+_FULL = 20_000
+_FULL_WEIGHT = 32 << 20
+
+Decide = Callable[[Run, int], Change | None]
+
+
+class Ask:
+    """Somebody else's decision about the run, taken in order with what the provider reports."""
+
+    __slots__ = ("answer", "decide")
+
+    def __init__(self, decide: Decide, answer: asyncio.Future[Run]) -> None:
+        self.decide = decide
+        self.answer = answer
+
+    def taken(self, run: Run, now: int) -> Change | None:
+        """The decision on this run; what it raises is the answer."""
+        if self.answer.done():
+            return None
+        try:
+            return self.decide(run, now)
+        except Exception as error:  # noqa: BLE001 - it is for whoever asked, and must not stop the run
+            self.answer.set_exception(error)
+            return None
+
+
+Item = Report | End | Ask | asyncio.Future[None]
+"""A future is done once all before it is durable."""
+
+
+class Pending:
+    """Items in order, and about how many bytes they take."""
+
+    __slots__ = ("_items", "_weight")
+
+    def __init__(self) -> None:
+        self._items: list[Item] = []
+        self._weight = 0
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __iter__(self) -> Iterator[Item]:
+        return iter(self._items)
+
+    @property
+    def congested(self) -> bool:
+        """Whether producers should wait."""
+        return len(self._items) >= _CONGESTED or self._weight >= _CONGESTED_WEIGHT
+
+    @property
+    def full(self) -> bool:
+        """Whether what can be spared must be dropped."""
+        return len(self._items) >= _FULL or self._weight >= _FULL_WEIGHT
+
+    def add(self, item: Item) -> None:
+        """Behind all others."""
+        self._items.append(item)
+        self._weight += _weigh(item)
+
+    def take(self) -> list[Item]:
+        """The first items, as many as one change may hold; they are not here any more."""
+        items = self._items
+        if len(items) <= _ITEMS_PER_CHANGE and self._weight <= _WEIGHT_PER_CHANGE:
+            self._items, self._weight = [], 0
+            return items
+        total = 0
+        taken: list[Item] = []
+        for item in items[:_ITEMS_PER_CHANGE]:
+            weight = _weigh(item)
+            if taken and total + weight > _WEIGHT_PER_CHANGE:
+                break
+            taken.append(item)
+            total += weight
+        del items[: len(taken)]
+        self._weight -= total
+        return taken
+
+    def put_back(self, taken: list[Item]) -> None:
+        """What was taken and could not be stored, in front again; but for questions that were answered meanwhile."""
+        back = [item for item in taken if not isinstance(item, Ask) or not item.answer.done()]
+        self._items[:0] = back
+        self._weight += sum(map(_weigh, back))
+
+
+def _weigh(item: Item) -> int:
+    if isinstance(item, LogLine):
+        return 200 + len(item.message)
+    if isinstance(item, OutputChunk | SaveCheckpoint):
+        return 200 + len(item.data)
+    if isinstance(item, PartialResult):
+        return 200 + len(item.payload.json or "")
+    return 200
+
+
+def changes_of(run: Run, attempt: int, items: Sequence[Item], clock: Clock) -> list[Change]:
+    """What these items make of the run, in order, each decided on the one before."""
+    now = clock.now()
+    changes: list[Change] = []
+    reports: list[Report] = []
+    for item in items:
+        if isinstance(item, asyncio.Future):
+            continue
+        if not isinstance(item, Ask | Returned | Raised | Stopped | Abandoned):
+            reports.append(item)
+            continue
+        if reports:
+            changes.append(attempts.report(run, attempt, reports, now))
+            run, reports = changes[-1].run, []
+        if isinstance(item, Ask):
+            change = item.taken(run, now)
+        else:
+            change = attempts.end(run, attempt, item, now, clock.dice())
+        if change is not None:
+            changes.append(change)
+            run = change.run
+    if reports:
+        changes.append(attempts.report(run, attempt, reports, now))
+    return changes
+
+
+def answer(items: Sequence[Item], run: Run) -> None:
+    """All of these is durable: tell whoever waits for it."""
+    for item in items:
+        if isinstance(item, Ask):
+            if not item.answer.done():
+                item.answer.set_result(run)
+        elif isinstance(item, asyncio.Future) and not item.done():
+            item.set_result(None)
+
+
+def refuse(items: Sequence[Item], error: RuncastError, *, only_asks: bool = False) -> None:
+    """None of these will be stored: tell whoever waits for it."""
+    for item in items:
+        if isinstance(item, Ask):
+            if not item.answer.done():
+                item.answer.set_exception(error)
+        elif isinstance(item, asyncio.Future) and not only_asks and not item.done():
+            item.set_exception(error)
