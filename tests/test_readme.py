@@ -37,7 +37,8 @@ class Reader:
 
     def write(self, text: str) -> None:
         """A file whose first line is its name."""
-        (self._folder / text.splitlines()[0].removeprefix("# ")).write_text(text)
+        name = text.splitlines()[0].removeprefix("# ")
+        (self._folder / name).write_text(text.replace("localhost:7433", self._address))
 
     def type(self, line: str) -> None:
         """A command."""

@@ -151,6 +151,17 @@ def test_a_drain_ends_cleanly_and_a_second_signal_at_once(tmp_path: Path) -> Non
         assert within(2, lambda: not psutil.pid_exists(pid))
 
 
+def test_a_server_leaves_although_a_coroutine_swallows_its_cancellation(tmp_path: Path) -> None:
+    path = tmp_path / "pid"
+    with serving(tmp_path / "runs.db") as (server, runs):
+        run = runs.start("deaf", f'{{"path": "{path}"}}')
+        pid_in(path)
+        runs.CancelRun(pb.CancelRunRequest(run_id=run.id, grace={"seconds": 1}))
+        ended = runs.wait(run.id)
+        assert ended.cancellation.outcome == run_pb2.Cancellation.OUTCOME_ABANDONED
+        assert server.stop() == 0
+
+
 def runs_refused(runs: Runs) -> bool:
     """Whether the server takes no more runs."""
     try:

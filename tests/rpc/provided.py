@@ -69,3 +69,14 @@ def stubborn(path: str) -> None:
 async def big() -> str:
     """Give more than a megabyte."""
     return "x" * 1_500_000
+
+
+@provider
+async def deaf(path: str) -> None:
+    """Swallow every cancellation."""
+    Path(path).write_text(str(os.getpid()))
+    while True:
+        try:
+            await asyncio.sleep(3_600)
+        except asyncio.CancelledError:
+            continue

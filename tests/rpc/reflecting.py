@@ -36,6 +36,8 @@ class ReflectingClient:
         """`package.Service/Method` with a JSON request; all its responses as JSON values."""
         service, _, name = path.partition("/")
         method = next(method for method in self.methods(service) if method.name == name)
+        # What an Any in the answer may hold: the details of errors.
+        self._learn(reflection_pb2.ServerReflectionRequest(file_containing_symbol="google.rpc.ErrorInfo"))
         request = json_format.Parse(json, GetMessageClass(method.input_type)())
         response = GetMessageClass(method.output_type)
         make = self._channel.unary_stream if method.server_streaming else self._channel.unary_unary

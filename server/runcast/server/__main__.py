@@ -29,6 +29,8 @@ from runcast.server.repository.storage import repository_at
 from runcast.server.rpc.server import Server
 from runcast.server.settings import Settings, read_settings
 
+_PATIENCE = 2.0
+
 
 class SystemClock(Clock):
     """The machine's time, and chance."""
@@ -74,6 +76,8 @@ async def serve(settings: Settings) -> None:
     finally:
         await server.stop()
         await engine.close()
+    # A coroutine that swallows its cancellation would keep the loop from ending for ever; its run is settled.
+    asyncio.get_running_loop().call_later(_PATIENCE, os._exit, 0)
 
 
 def _on_signals() -> asyncio.Event:

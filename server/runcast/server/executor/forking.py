@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Callable
 
 from runcast.server.executor import child, tree, wire
+from runcast.server.model.errors import RuncastError
 
 _DESCRIPTORS = 4
 _LONGEST_ERROR = 16_384
@@ -41,6 +42,9 @@ def _load(channel: socket.socket) -> child.Run | None:
     try:
         loader: Callable[[list[str]], child.Run] = getattr(importlib.import_module(module), function)
         run = loader(asked.providers)
+    except RuncastError as wrong:
+        channel.send(wire.encode(wire.Ready(wrong.message[-_LONGEST_ERROR:])))
+        return None
     except BaseException:  # noqa: BLE001 - providers are strangers' code; whatever they raise is told
         error = traceback.format_exc(chain=False)[-_LONGEST_ERROR:]
         channel.send(wire.encode(wire.Ready(error)))
