@@ -41,6 +41,8 @@ def _run(arguments: Sequence[str] | None) -> int:
     except Refused as error:
         complain(error.message, error.details, error.remedy)
         return error.code
+    except SystemExit:  # typer's answer to a broken pipe, which is not ours
+        raise BrokenPipeError from None
     except (KeyboardInterrupt, typer.Abort):
         return Exit.INTERRUPTED
     return code if isinstance(code, int) else Exit.SUCCEEDED

@@ -9,9 +9,8 @@ from typing import Annotated, Any, Concatenate, ParamSpec, TypedDict, get_args, 
 import typer
 
 from runcast.cli import text
-from runcast.cli.exits import Exit
+from runcast.cli.exits import Exit, Left
 from runcast.cli.failures import complain, report
-from runcast.cli.interrupts import Left
 from runcast.cli.options import seconds
 from runcast.cli.output import Format
 from runcast.cli.session import DEFAULT_SERVER, Session
@@ -136,10 +135,8 @@ def perform(session: Session, work: Callable[[], Awaitable[Exit]]) -> Exit:
         return Exit.INTERRUPTED
     except Left as left:
         return left.code
-    except BrokenPipeError:
-        raise
     except Exception as error:  # noqa: BLE001 - the last resort: nobody is shown a traceback
-        return report(error, session.server)
+        return report(error, session.server, session.remedy)
 
 
 def _out_of_patience(session: Session) -> Exit:

@@ -25,6 +25,14 @@ class Exit(IntEnum):
     TERMINATED = 143
 
 
+class Left(Exception):
+    """A person or the system asked this program to go; `code` is what it goes with."""
+
+    def __init__(self, code: Exit) -> None:
+        super().__init__(code.name)
+        self.code = code
+
+
 OF_STATE: Mapping[str, Exit] = {
     "SUCCEEDED": Exit.SUCCEEDED,
     "SUCCEEDED_WITH_ERRORS": Exit.WITH_ERRORS,

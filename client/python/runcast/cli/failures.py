@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from runcast.client import RpcError
 
 DEBUG = "RUNCAST_DEBUG"
+_REMEDIES = {
+    "RUN_ID_TAKEN": "With --use-existing, the run that has the id is taken.",
+    "REQUEST_ID_REUSED": "A request id stands for one start: use a new one for another.",
+}
 
 
 class Refused(Exception):
@@ -44,12 +48,13 @@ def complain(message: str, details: Iterable[tuple[str, str]] = (), remedy: str 
     sys.stderr.write("\n".join(lines) + "\n")
 
 
-def report(error: Exception, target: str) -> Exit:
-    """Tell a person of an error, and answer with the code for it. `target` is the server that was asked."""
+def report(error: Exception, target: str, remedy: str = "") -> Exit:
+    """Tell a person of an error, and answer with the code for it. `target` is the server that was asked, `remedy` what
+    to do where what was typed is refused."""
     if isinstance(error, Refused):
-        complain(error.message, error.details, error.remedy)
+        complain(error.message, error.details, error.remedy or (remedy if error.details else ""))
         return error.code
-    if isinstance(error, (TimeoutError, BrokenPipeError)):
+    if isinstance(error, BrokenPipeError):
         raise error
     if isinstance(error, OSError):
         complain(f"{error.filename}: {error.strerror}" if error.filename else str(error))
@@ -57,15 +62,17 @@ def report(error: Exception, target: str) -> Exit:
     from runcast.client import RpcError, RuncastError
 
     if isinstance(error, RpcError):
-        return _report_call(error, target)
+        return _report_call(error, target, remedy)
     if isinstance(error, (RuncastError, ValueError)):
         complain(str(error))
         return Exit.FAILED if isinstance(error, RuncastError) else Exit.USAGE
     return _report_bug(error)
 
 
-def _report_call(error: "RpcError", target: str) -> Exit:
-    message, remedy = text.line(error.message), ""
+def _report_call(error: "RpcError", target: str, remedy: str) -> Exit:
+    message = text.line(error.message)
+    if error.code != "INVALID_ARGUMENT":
+        remedy = ""
     if error.code == "UNAVAILABLE" and not error.reason:
         why = message.rpartition(": ")[2] or "no connection"
         message = f"no server answers at {target} ({why[:1].lower() + why[1:]})"
@@ -74,9 +81,14 @@ def _report_call(error: "RpcError", target: str) -> Exit:
         message = f"{target} did not answer in time; what was asked for may have happened"
     elif error.code == "UNIMPLEMENTED" and not error.reason:
         message = f"the server at {target} is not a Runcast server, or an older one ({message})"
+    elif error.reason in _REMEDIES:
+        remedy = _REMEDIES[error.reason]
     elif error.retry_after is not None:
         remedy = f"Try again in {text.duration(error.retry_after)}."
-    complain(message or error.code, [(v.subject, v.description) for v in error.violations], remedy)
+    details = [(v.subject, v.description) for v in error.violations]
+    if len(details) == 1 and details[0][1] in error.message:
+        details = []
+    complain(message or error.code, details, remedy)
     return exits.of_status(error.code)
 
 
@@ -96,7 +108,7 @@ def complain_of_usage(error: Any) -> Exit:
     if type(error).__name__ == "NoArgsIsHelpError":
         sys.stderr.write(f"{error.message or error.format_message()}\n")
         return Exit.USAGE
-    message = error.format_message().rstrip(".")
+    message = error.format_message().rstrip(".").replace("Value error, ", "")
     complain(
         message[:1].lower() + message[1:], remedy=f"Try:  {context.command_path} --help" if context else ""
     )

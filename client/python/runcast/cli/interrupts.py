@@ -5,17 +5,9 @@ import signal
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from runcast.cli.exits import Exit
+from runcast.cli.exits import Exit, Left
 
 T = TypeVar("T")
-
-
-class Left(Exception):
-    """A person or the system asked this program to go; `code` is what it goes with."""
-
-    def __init__(self, code: Exit) -> None:
-        super().__init__(code.name)
-        self.code = code
 
 
 async def leaving_on_signals(work: Coroutine[Any, Any, T], on_interrupt: Callable[[], bool]) -> T:

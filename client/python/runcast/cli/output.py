@@ -4,13 +4,16 @@ import json
 import sys
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from runcast.cli import text
 from runcast.cli.terminal import Terminal
 
 if TYPE_CHECKING:
     from rich.text import Text
+
+_GUTTER = 2
+_NARROWEST = 6
 
 
 class Format(StrEnum):
@@ -48,11 +51,15 @@ STATE_STYLES = {
 }
 
 
-def state_text(state: str) -> "Text":
-    """A state in words and in its colour."""
+_SHORT_STATES = {"SUCCEEDED_WITH_ERRORS": "with errors"}
+
+
+def state_text(state: str, *, short: bool = False) -> "Text":
+    """A state in words and in its colour; `short` for a column, where room is dear."""
     from rich.text import Text
 
-    return Text(text.words(state), STATE_STYLES.get(state, ""))
+    words = _SHORT_STATES.get(state) if short else None
+    return Text(words or text.words(state), STATE_STYLES.get(state, ""))
 
 
 def write(data: str) -> None:
@@ -86,19 +93,39 @@ def write_table(
     from rich.table import Table
 
     shown = [index for index, each in enumerate(columns) if terminal.out.width >= each.from_width]
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for index in shown:
+    table = Table(box=None, pad_edge=False, padding=(0, _GUTTER, 0, 0), header_style="bold")
+    cells = [[_cell(row[index]) for index in shown] for row in rows]
+    for index, width in zip(
+        shown, _widths([columns[index] for index in shown], cells, terminal), strict=True
+    ):
         column = columns[index]
+        justify: Literal["left", "right"] = "right" if column.right else "left"
         table.add_column(
-            column.title.upper(),
-            justify="right" if column.right else "left",
-            no_wrap=True,
-            overflow="ellipsis",
-            min_width=_widest(rows, index) if column.whole else None,
+            column.title.upper(), justify=justify, width=width, no_wrap=True, overflow="ellipsis"
         )
-    for row in rows:
-        table.add_row(*(_cell(row[index]) for index in shown))
+    for row in cells:
+        table.add_row(*row)
     _print(table, terminal)
+
+
+def _widths(columns: Sequence[Column], cells: Sequence[Sequence["Text"]], terminal: Terminal) -> list[int]:
+    """How wide each column is: as its widest cell, but the widest that may be cut make room where there is too little.
+
+    rich would cut all of them alike, ids too.
+    """
+    widths = [
+        max([len(column.title), *(row[index].cell_len for row in cells)])
+        for index, column in enumerate(columns)
+    ]
+    cuttable = [index for index, column in enumerate(columns) if not column.whole]
+    excess = sum(widths) + _GUTTER * (len(widths) - 1) - terminal.out.width
+    while excess > 0 and cuttable:
+        widest = max(cuttable, key=lambda index: widths[index])
+        if widths[widest] <= _NARROWEST:
+            break
+        widths[widest] -= 1
+        excess -= 1
+    return widths
 
 
 def write_facts(facts: Iterable[tuple[str, "str | Text"]], terminal: Terminal) -> None:
@@ -125,9 +152,3 @@ def _cell(value: "str | Text", *, keep_lines: bool = False) -> "Text":
     if isinstance(value, Text):
         return value
     return Text(text.clean(value).rstrip() if keep_lines else text.line(value))
-
-
-def _widest(rows: Sequence[Sequence["str | Text"]], index: int) -> int:
-    from rich.cells import cell_len
-
-    return max((cell_len(str(row[index])) for row in rows), default=0)

@@ -33,6 +33,8 @@ class Session:
     terminal: Terminal = field(default_factory=Terminal.here)
     following: str = ""
     """The id of the run that is being followed; it goes on where this program ends."""
+    remedy: str = ""
+    """What to do where what was typed is refused."""
 
     def client(self, on_lost: "OnRetry | None" = None) -> "Client":
         """A client for the server, which says at once where nobody answers: somebody who mistyped the address wants to

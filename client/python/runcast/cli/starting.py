@@ -97,6 +97,7 @@ class Ready(NamedTuple):
 async def prepare(session: Session, name: str, **given: Unpack[Starting]) -> Ready:
     """Ask the server what the provider takes, read the parameters by it, and make sure that the start is meant."""
     options = _options(given)
+    session.remedy = f"See what it takes:  {session.command('providers', 'show', name)}"
     async with session.client() as client:
         provider = await client.provider(name)
     chosen = parameters.parse(given.get("param") or (), given.get("params"), provider.input_schema)

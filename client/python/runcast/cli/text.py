@@ -32,11 +32,11 @@ def escape_json(text: str) -> str:
 
 
 def duration(seconds: float) -> str:
-    """How long something took: `0.4 s`, `12.3 s`, `2 min 05 s`, `3 h`, `2 d 04 h`."""
-    seconds = max(seconds, 0.0)
-    if round(seconds, 1) < 60:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
+    """How long something took: `40 ms`, `0.4 s`, `12.3 s`, `2 min 05 s`, `3 h`, `2 d 04 h`; whole seconds as an int
+    have no decimal."""
+    if round(seconds, 1) < 60 and not isinstance(seconds, int):
+        return f"{max(seconds, 0.0):.1f} s" if seconds >= 0.0995 else f"{max(seconds, 0.0) * 1000:.0f} ms"
+    whole = max(round(seconds), 0)
     for size, unit, part, name in ((86_400, "d", 3_600, "h"), (3_600, "h", 60, "min"), (60, "min", 1, "s")):
         if whole >= size:
             rest = whole % size // part

@@ -1,7 +1,5 @@
 """`runcast health`: whether the server takes calls."""
 
-import asyncio
-
 import typer
 
 from runcast.cli.command import Section, command
@@ -24,6 +22,8 @@ async def health(session: Session) -> Exit:
 
     Exits with 0 if it does, else with 69. Made for a container's HEALTHCHECK: it waits 5 s at most, or --timeout.
     """
+    import asyncio
+
     from runcast.client import RpcError
 
     session.only(Format.JSON, Format.TABLE)

@@ -6,7 +6,6 @@ import typer
 
 from runcast.cli.command import Section, command
 from runcast.cli.exits import Exit
-from runcast.cli.follow.loop import Follower
 from runcast.cli.follow.view import Progress
 from runcast.cli.options import ProgressOption
 from runcast.cli.session import Session
@@ -29,6 +28,8 @@ async def run(
     The result goes to stdout: for people on a terminal, as JSON in a pipe or with -o json, its records line by line
     with -o jsonl, and only the run's id with -o name. Everything else goes to stderr.
     """
+    from runcast.cli.follow.loop import Follower
+
     ready = await prepare(session, provider, **options)
     follower = Follower(session, progress, owned=True)
     return await follower.follow(

@@ -34,9 +34,9 @@ _COLUMNS = (
     Column("id", whole=True),
     Column("state", whole=True),
     Column("provider"),
-    Column("progress", right=True, from_width=72),
-    Column("age", right=True, from_width=60),
-    Column("duration", right=True, from_width=84),
+    Column("progress", right=True, from_width=80),
+    Column("age", right=True, from_width=68),
+    Column("duration", right=True, from_width=92),
     Column("summary", from_width=110),
 )
 
@@ -81,6 +81,8 @@ async def ls(
         found = [run async for run in listing]
     runs = found[:limit]
     _write(runs, session)
+    if session.format not in (None, Format.TABLE):
+        return Exit.SUCCEEDED
     if len(found) > limit:
         session.tell(f"there are more; see them with --limit {limit * 5}")
     elif not runs:
@@ -117,7 +119,7 @@ def _row(run: "Run", now: float) -> "list[str | Text]":
     created = _at(run, "create_time")
     return [
         run.id,
-        state_text(enum_name(run, "state")),
+        state_text(enum_name(run, "state"), short=True),
         run.provider,
         _share(run) if ended is None else "",
         text.age(now - created) if created else "",

@@ -1,16 +1,13 @@
 """`runcast wait`: say nothing until runs have ended."""
 
-import asyncio
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from runcast.cli import exits
+from runcast.cli import exits, text
 from runcast.cli.command import Section, command
-from runcast.cli.exits import Exit
+from runcast.cli.exits import Exit, Left
 from runcast.cli.follow.ending import tell_ending
-from runcast.cli.follow.loop import run_of, stands_still
-from runcast.cli.interrupts import leaving_on_signals
 from runcast.cli.output import Format, write, write_json, write_jsonl
 from runcast.cli.records import enum_name, run_record
 from runcast.cli.session import Session
@@ -32,18 +29,27 @@ async def wait(
     Tells on stderr how each ended; with --json the runs go to stdout. Exits as `run` does, for several runs with the
     code of the first that did not succeed. Ctrl-C only leaves: the runs go on.
     """
+    from runcast.cli.interrupts import leaving_on_signals
+
     session.only(Format.JSON, Format.JSONL, Format.NAME)
     session.following = runs[0] if len(runs) == 1 else ""
     async with session.client() as client:
-        for each in runs:
-            await client.get(each)
-    ended = await leaving_on_signals(_all(session, runs), lambda: False)
+        found = [await client.get(each) for each in runs]
+    session.tell(f"waiting for {runs[0] if len(runs) == 1 else text.plural(len(found), 'run')}")
+    try:
+        ended = await leaving_on_signals(_all(session, runs), lambda: False)
+    except Left as left:
+        way = session.command("watch" if len(runs) == 1 else "wait", *runs)
+        session.tell(f"left; nothing was changed. Come back with:  {way}")
+        return left.code
     _write(ended, session)
     codes = [exits.of_state(enum_name(run, "state")) for run in ended]
     return next((code for code in codes if code is not Exit.SUCCEEDED), Exit.SUCCEEDED)
 
 
 async def _all(session: Session, runs: list[str]) -> "list[Run]":
+    import asyncio
+
     told = False
 
     def on_lost(_error: "RpcError", _wait: float) -> None:
@@ -61,6 +67,8 @@ async def _all(session: Session, runs: list[str]) -> "list[Run]":
 
 
 async def _one(session: Session, client: "Client", run_id: str) -> "Run":
+    from runcast.cli.follow.loop import run_of, stands_still
+
     async with client.watch(run_id, last_events=0) as stream:
         if not stands_still(stream):
             async for _ in stream:

@@ -7,7 +7,6 @@ import typer
 from runcast.cli.command import Section, command
 from runcast.cli.exits import Exit
 from runcast.cli.failures import Refused
-from runcast.cli.follow.loop import Follower
 from runcast.cli.follow.view import Progress
 from runcast.cli.options import ProgressOption, RunId
 from runcast.cli.session import Session
@@ -41,12 +40,14 @@ async def watch(
     The result goes to stdout, as of `run`. Ctrl-C only leaves: the run goes on. With -o jsonl each event is a line of JSON on stdout, the last one of type
     `completed` with the run. Exits as `run` does.
     """
+    from runcast.cli.follow.loop import Follower
+
     if after is not None and last is not None:
         raise Refused("--after and --last both say where to begin: give one")
     async with session.client() as client:
-        seen = (await client.get(run)).last_sequence if last == 0 else 0
+        newest = (await client.get(run)).last_sequence
     follower = Follower(session, progress, owned=False)
     return await follower.follow(
         lambda client: client.watch(run, after_sequence=after, last_events=last, observe_only=observe_only),
-        after=after or seen,
+        after=newest if last == 0 else after or 0,
     )

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from runcast.client import RunEvent
 
 _QUIET_LEVELS = ("INFO", "UNSPECIFIED")
+_FIRST_FINAL = 16
 
 
 class Line(NamedTuple):
@@ -28,6 +29,7 @@ class Transcript:
     def __init__(self) -> None:
         self._decoders: dict[str, codecs.IncrementalDecoder] = {}
         self._open: dict[str, str] = {}
+        self._ended = ""
 
     def lines(self, event: "RunEvent") -> Iterator[Line]:
         """The lines of one event, without anything that a terminal would obey."""
@@ -40,7 +42,7 @@ class Transcript:
         else:
             if kind in ("attempt_finished", "state_changed"):
                 yield from self.rest(at)
-            level, said = _told(event)
+            level, said = self._told(event, kind or "")
             if said:
                 yield Line(at, level, text.line(said))
 
@@ -57,6 +59,25 @@ class Transcript:
         # A program that draws a bar of its own goes back to the line's beginning: the last drawing counts.
         yield from (text.clean(each.rstrip("\r").rpartition("\r")[2]) for each in whole)
 
+    def _told(self, event: "RunEvent", kind: str) -> tuple[str, str]:
+        """The level and words of an event that is no log line; no words for one that need not be told.
+
+        How an attempt ended is told with what comes of it; where that is the run's end, it is left to whoever tells
+        the end.
+        """
+        if kind == "attempt_finished":
+            self._ended = _attempt_finished(event)
+        elif kind == "state_changed":
+            ended, self._ended = self._ended, ""
+            level, said = _state_changed(event)
+            final = event.state_changed.to_state >= _FIRST_FINAL
+            return level or ("WARNING" if ended else ""), "" if final else "; ".join(
+                filter(None, (ended, said))
+            )
+        elif kind in _TELLERS:
+            return _TELLERS[kind](event)
+        return "", ""
+
 
 def _log(at: float, event: "RunEvent") -> Iterator[Line]:
     name = enum_name(event.log, "severity")
@@ -65,12 +86,6 @@ def _log(at: float, event: "RunEvent") -> Iterator[Line]:
     first, *more = text.clean(event.log.message).split("\n")
     yield Line(at, level, first, details)
     yield from (Line(at, level, each) for each in more)
-
-
-def _told(event: "RunEvent") -> tuple[str, str]:
-    """The level and words of an event that is no log line; no words for one that need not be told."""
-    teller = _TELLERS.get(event.WhichOneof("event") or "")
-    return teller(event) if teller else ("", "")
 
 
 def _attempt_started(event: "RunEvent") -> tuple[str, str]:
@@ -99,7 +114,7 @@ def _state_changed(event: "RunEvent") -> tuple[str, str]:
     match enum_name(changed, "to_state"):
         case "BACKING_OFF":
             wait = (changed.next_attempt_time.ToNanoseconds() - event.time.ToNanoseconds()) / 1e9
-            return "WARNING", f"the next attempt comes in {text.duration(wait)}"
+            return "WARNING", f"the next one comes in {text.duration(wait)}"
         case "INTERRUPTED":
             return "WARNING", f"interrupted{reason or ': its server was lost'}"
         case "PAUSING" | "PAUSED" as state:
@@ -107,14 +122,16 @@ def _state_changed(event: "RunEvent") -> tuple[str, str]:
     return "", ""
 
 
-def _attempt_finished(event: "RunEvent") -> tuple[str, str]:
+def _attempt_finished(event: "RunEvent") -> str:
     state = enum_name(event.attempt_finished, "state")
     if state in ("FAILED", "TIMED_OUT", "LOST"):
         why = event.attempt_finished.error.message
-        return "ERROR", f"attempt {event.attempt} {text.words(state)}" + (f": {why}" if why else "")
-    if state == "RELEASED":
-        return "", f"attempt {event.attempt} was given back by its server, which shuts down"
-    return "", ""
+        return f"attempt {event.attempt} {text.words(state)}" + (f": {why}" if why else "")
+    return (
+        f"attempt {event.attempt} was given back by its server, which shuts down"
+        if state == "RELEASED"
+        else ""
+    )
 
 
 def _cancel_requested(event: "RunEvent") -> tuple[str, str]:
@@ -126,9 +143,7 @@ def _cancel_requested(event: "RunEvent") -> tuple[str, str]:
 
 
 _TELLERS: Mapping[str, Callable[["RunEvent"], tuple[str, str]]] = {
-    "state_changed": _state_changed,
     "attempt_started": _attempt_started,
-    "attempt_finished": _attempt_finished,
     "target_failed": _target_failed,
     "artifact_added": _artifact_added,
     "cancel_requested": _cancel_requested,

@@ -5,11 +5,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
 from runcast.cli import exits, text
-from runcast.cli.exits import Exit
+from runcast.cli.exits import Exit, Left
 from runcast.cli.failures import complain
 from runcast.cli.follow.ending import tell_ending
 from runcast.cli.follow.view import Progress, View, view_for
-from runcast.cli.interrupts import Left, leaving_on_signals
+from runcast.cli.interrupts import leaving_on_signals
 from runcast.cli.output import Format
 from runcast.cli.records import enum_name
 from runcast.cli.results import write_result
@@ -31,6 +31,7 @@ class Follower:
         self._owned = owned
         self._events = session.format is Format.JSONL and not owned
         self._view: View = view_for(progress, session.terminal, events=self._events, quiet=session.quiet)
+        self._for_people = progress is not Progress.JSON and not self._events
         self._stream: RunStream | None = None
         self._stopping: asyncio.Task[None] | None = None
         self._lost = False
@@ -43,7 +44,7 @@ class Follower:
         try:
             run = await self._shown(start, after)
         except Left as left:
-            self._tell_way_back("left")
+            self._tell_way_back()
             return left.code
         return self._finish(run)
 
@@ -60,7 +61,7 @@ class Follower:
         async with self._session.client(self._on_lost) as client, start(client) as stream:
             self._stream = stream
             self._session.following = stream.id
-            if self._owned and not self._events:
+            if self._owned and self._for_people:
                 self._session.tell(self._beginning(stream))
             self._view.begin(stream.snapshot)
             redrawing = asyncio.create_task(self._redraw())
@@ -122,17 +123,26 @@ class Follower:
             await asyncio.wait({self._stopping})
 
     # ---------------------------------------------------------------------------------------------------- what is told
-    def _tell_way_back(self, how: str) -> None:
+    def _tell_way_back(self) -> None:
         run_id = self._session.following
         if run_id:
             way = self._session.command("watch", run_id)
-            self._session.tell(f"{how}; the run goes on. Come back to it with:  {way}")
+            how = "the run goes on" if self._stopping is None else "the run is still stopping"
+            self._session.tell(f"left; {how}. Come back to it with:  {way}")
         elif self._owned:
-            self._session.tell(f"{how} before the server answered; whether the run was started is not known")
+            self._session.tell("left before the server answered; whether the run was started is not known")
 
     def _finish(self, run: "Run") -> Exit:
         session = self._session
         state = enum_name(run, "state")
+        if self._for_people:
+            self._tell_end(run, state)
+        if run.HasField("output") and not self._events:
+            write_result(run, session.format, session.terminal)
+        return exits.of_state(state)
+
+    def _tell_end(self, run: "Run", state: str) -> None:
+        session = self._session
         if not session.quiet:
             tell_ending(run, session.terminal)
         if state in ("PAUSED", "INTERRUPTED"):
@@ -141,9 +151,6 @@ class Follower:
             if session.quiet:
                 complain(run.error.message or "the run failed")
             session.tell(f"  where it failed:  {session.command('runs', 'show', run.id)}")
-        if run.HasField("output") and not self._events:
-            write_result(run, session.format, session.terminal)
-        return exits.of_state(state)
 
 
 def stands_still(stream: "RunStream") -> bool:

@@ -1,5 +1,6 @@
 """Lines for logs, pipes and simple terminals: all that a run says, and its progress now and then."""
 
+import math
 import sys
 import time
 from collections.abc import Callable
@@ -72,5 +73,5 @@ def progress_line(standing: Standing) -> str:
         text.rate(speed, text.line(standing.progress.unit)) if speed and counted else "",
     ]
     figure = " ".join(each for each in figures if each)
-    figure += f", {text.duration(left)} left" if left is not None and figure else ""
+    figure += f", {text.duration(math.ceil(left))} left" if left is not None and figure else ""
     return " · ".join(each for each in (figure.strip(), standing.saying) if each)
