@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
-from runcast.server.model.change import Part, Saved
+from runcast.server.model.change import Part, Saved, Stale
 from runcast.server.model.errors import DataLoss, NotFound, Unavailable
 from runcast.server.model.run import Checkpoint, Definition, Outcome, Page, Payload, Run, RunFilter
 from runcast.server.repository.sqlite import SQLiteRepository, opening, schema
@@ -175,6 +176,30 @@ async def test_runs_that_were_not_seen_for_long_are_still_found(
     for _ in range(3):
         runs = [following(run) for run in runs]
         assert {*await sqlite.save([group(run) for run in runs])} == {Saved()}
+
+
+async def test_a_key_that_another_run_got_since_is_not_mistaken_for_the_first(path: Path) -> None:
+    one, two = (SQLiteRepository(path, exclusive=False) for _ in range(2))
+    await one.open()
+    await two.open()
+    old, new = a_run("old"), a_run("new")
+    await save(one, old)
+    await two._writer.run(lambda writer: writer._connection.execute("DELETE FROM runs"))
+    await two._writer.run(lambda writer: writer._connection.execute("DELETE FROM definitions"))
+    assert await save(two, new) == Saved()
+    assert await save(one, following(old)) == Stale("old")
+    assert await one.get("new") == new
+    await one.close()
+    await two.close()
+
+
+async def test_what_was_trimmed_takes_no_room_any_more(sqlite: SQLiteRepository) -> None:
+    one = change(a_run("run"), events=1)
+    for _ in range(10):
+        await save(sqlite, one)
+        one = change(following(one.run), events=1)
+    await save(sqlite, structs.replace(one.run, version=10, first_sequence=8, last_sequence=10))
+    assert await by_writer(sqlite, "SELECT count(*), min(last_sequence) FROM journal") == (3, 8)
 
 
 @pytest.mark.parametrize("query", HOT_QUERIES)

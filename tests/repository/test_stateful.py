@@ -131,16 +131,14 @@ class Histories(RuleBasedStateMachine):
     @rule(data=st.data())
     def save(self, data: st.DataObject) -> None:
         """One call with a few groups, some of which are stale or known."""
-        planned: dict[str, Run] = dict(self.model.runs)
-        groups = []
+        groups, expected = [], []
         for _ in range(data.draw(st.integers(1, 4), "groups")):
             ids = data.draw(st.lists(IDS, min_size=1, max_size=3), "ids")
-            groups.append(
-                Group(
-                    tuple(a_change(data, planned, run_id) for run_id in ids), data.draw(REQUESTS, "request")
-                )
-            )
-        self.agree([self.model.save(group) for group in groups], "save", groups)
+            planned = dict(self.model.runs)
+            changes = tuple(a_change(data, planned, run_id) for run_id in ids)
+            groups.append(Group(changes, data.draw(REQUESTS, "request")))
+            expected.append(self.model.save(groups[-1]))
+        self.agree(expected, "save", groups)
 
     @rule(boot=OWNERS, ttl=st.integers(1, 9))
     def beat(self, boot: str, ttl: int) -> None:

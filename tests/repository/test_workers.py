@@ -71,6 +71,14 @@ async def test_workers_can_start_again(workers: Workers[Resource]) -> None:
         await workers.stop()
 
 
+async def test_starting_twice_is_a_mistake_that_harms_nothing(workers: Workers[Resource]) -> None:
+    await workers.start()
+    with pytest.raises(RuntimeError, match="test is started already"):
+        await workers.start()
+    assert await workers.run(lambda _: 1) == 1
+    await workers.stop()
+
+
 async def test_if_one_of_several_cannot_start_none_does(nothing_leaks: None) -> None:
     made: list[Resource] = []
 

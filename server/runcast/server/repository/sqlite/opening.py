@@ -3,6 +3,7 @@
 import fcntl
 import os
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
@@ -13,7 +14,6 @@ MIGRATION_SET = "runcast"
 MIGRATIONS = ("0001_runs",)
 """The names of all migrations that this version knows, in order."""
 
-_MAGIC = b"SQLite format 3\0"
 _STATEMENTS = 512  # prepared ones kept by a connection: each bulk statement exists in some twenty sizes
 _BUSY_SECONDS = 5.0
 _CHECKPOINT_PAGES = 4000
@@ -25,27 +25,25 @@ def refusal(path: Path, cause: str, remedy: str) -> StorageError:
 
 
 def look(path: Path) -> None:
-    """StorageError where no store can be at `path` or another kind of file is. Changes nothing."""
-    if not path.parent.is_dir():
-        raise refusal(path, f"the folder {path.parent} does not exist", "create it, or name another one")
-    if path.is_dir():
-        raise refusal(path, "it is a folder", "name a file in it")
+    """StorageError where no store can be at `path` or something else is. Changes nothing, not even beside it."""
     try:
-        with path.open("rb") as file:
-            head = file.read(100)
-    except FileNotFoundError:
-        return
+        if not path.parent.is_dir():
+            raise refusal(path, f"the folder {path.parent} does not exist", "create it, or name another one")
+        if path.is_dir():
+            raise refusal(path, "it is a folder", "name a file in it")
+        # Beside a rollback journal the file may be half written: SQLite restores it once it is opened to write.
+        if not path.exists() or not path.stat().st_size or Path(f"{path}-journal").exists():
+            return
+        # Read by SQLite: whoever else closes a file drops the locks that this process has on it. As if it could not
+        # change, so that no log is made or folded in beside it; whose it is stands in the file from the first.
+        with closing(_connect(path, "ro&immutable=1")) as connection:
+            if _application(connection) != APPLICATION_ID:
+                raise _foreign(path)
+    except sqlite3.Error as error:
+        raise _explain(path, error) from error
     except OSError as error:
-        raise refusal(
-            path, f"it cannot be read: {error.strerror}", "let the server's user read and write it"
-        ) from error
-    # Beside a rollback journal the file may be half written: only SQLite can tell, once it has restored it.
-    if not head or Path(f"{path}-journal").exists():
-        return
-    if not head.startswith(_MAGIC) or len(head) < 100:
-        raise refusal(path, "it is not a SQLite database", "name another file, or move this one away")
-    if int.from_bytes(head[68:72], "big") != APPLICATION_ID:
-        raise _foreign(path)
+        remedy = "let the server's user read and write it"
+        raise refusal(path, f"it cannot be looked at: {error.strerror}", remedy) from error
 
 
 def lock(path: Path) -> int:
@@ -108,27 +106,30 @@ def _check(path: Path) -> bool:
     """Whether the store is new; StorageError where it is not ours or newer than this program. Reads only."""
     if not path.exists():
         return True
-    connection = _connect(path, "ro")
-    try:
-        tables = {
-            name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
-        }
-        (application,) = connection.execute("PRAGMA application_id").fetchone()
+    with closing(_connect(path, "ro")) as connection:
+        application = _application(connection)
         if application != APPLICATION_ID:
-            if tables or application:
+            if application or _tables(connection):
                 raise _foreign(path)
             return True
-        newer = sorted(set(_applied(connection, tables)) - set(MIGRATIONS))
+        newer = sorted(set(_applied(connection)) - set(MIGRATIONS))
         if newer:
             cause = f"a newer version of this program wrote it (it knows {', '.join(newer)})"
             raise refusal(path, cause, "start that version, or name another file")
         return False
-    finally:
-        connection.close()
 
 
-def _applied(connection: sqlite3.Connection, tables: set[str]) -> list[str]:
-    if "_sqlite_migrations" not in tables:
+def _application(connection: sqlite3.Connection) -> int:
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    return int(application)
+
+
+def _tables(connection: sqlite3.Connection) -> set[str]:
+    return {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+
+
+def _applied(connection: sqlite3.Connection) -> list[str]:
+    if "_sqlite_migrations" not in _tables(connection):
         return []
     sql = "SELECT name FROM _sqlite_migrations WHERE migration_set = ?"
     return [name for (name,) in connection.execute(sql, (MIGRATION_SET,))]
@@ -148,8 +149,7 @@ def _prepare(path: Path, connection: sqlite3.Connection, *, is_new: bool) -> Non
     connection.execute(f"PRAGMA journal_size_limit = {64 * 1024 * 1024}")
     connection.execute("PRAGMA temp_store = MEMORY")
     connection.execute("PRAGMA cache_size = -16384")
-    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    if set(MIGRATIONS) - set(_applied(connection, tables)):
+    if set(MIGRATIONS) - set(_applied(connection)):
         from runcast.server.repository.sqlite.schema import migrate
 
         migrate(connection)

@@ -22,8 +22,8 @@ class _Bulk:
     """One statement over many rows, `VALUES` in its SQL standing for them.
 
     Each step of SQLite gives up the interpreter and has to win it back, which takes milliseconds while the event loop
-    is busy: one step for up to 128 rows was up to 40 times faster there than `executemany`, which steps for each row,
-    and as fast where the loop is idle.
+    is busy. `executemany` steps for each row: one step for up to 128 rows stored tens of times as many runs beside a
+    busy loop, and as many beside an idle one.
     """
 
     def __init__(self, sql: str, width: int) -> None:

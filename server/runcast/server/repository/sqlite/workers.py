@@ -32,6 +32,8 @@ class Workers(Generic[R]):
 
     async def start(self) -> None:
         """Start the threads; what `make` raised is raised here, and nothing is left running."""
+        if self._threads:
+            raise RuntimeError(f"{self._name} is started already")
         self._loop = asyncio.get_running_loop()
         started = []
         for number in range(self._count):
