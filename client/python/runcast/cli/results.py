@@ -42,6 +42,8 @@ def _write_value(written: str, wanted: Format | None, terminal: Terminal) -> Non
         write(text.escape_json(written))
     elif _is_records(value):
         _write_records(value, terminal)
+    elif isinstance(value, dict) and any(map(_is_records, value.values())):
+        _write_object_with_tables(value, terminal)
     elif isinstance(value, str):
         write(text.clean(value))
     elif value is not None:
@@ -66,6 +68,19 @@ def _write_records(records: list[dict[str, Any]], terminal: Terminal) -> None:
     columns = [Column(text.line(name), right=name in numbers) for name in names]
     rows = [[_cell(each.get(name)) for name in names] for each in records]
     write_table(columns, rows, terminal)
+
+
+def _write_object_with_tables(value: dict[str, Any], terminal: Terminal) -> None:
+    """What is flat first, each on a line, then a table for each list of records."""
+    tables = {name: part for name, part in value.items() if _is_records(part)}
+    flat = {text.line(name): part for name, part in value.items() if name not in tables}
+    width = max(map(len, flat), default=0)
+    for name, part in flat.items():
+        cell = _cell(part)
+        write(f"{name:<{width}}  {text.line(cell) if isinstance(cell, str) else cell}")
+    for name, records in tables.items():
+        write(f"\n{text.line(name)}")
+        _write_records(records, terminal)
 
 
 def _cell(value: Any) -> "str | Text":
