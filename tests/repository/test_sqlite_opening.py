@@ -77,6 +77,17 @@ async def test_a_file_that_is_no_database_is_refused_and_left_alone(path: Path, 
     assert files(path.parent) == {"runs.db": content}
 
 
+async def test_a_store_that_was_refused_opens_once_the_cause_is_gone(path: Path) -> None:
+    path.write_bytes(b"hello")
+    repository = SQLiteRepository(path)
+    with pytest.raises(StorageError):
+        await repository.open()
+    path.unlink()
+    await repository.open()
+    assert await save(repository, a_run("run")) == Saved()
+    await repository.close()
+
+
 FOREIGN: dict[str, str] = {
     "tables": "CREATE TABLE theirs (x); INSERT INTO theirs VALUES (1)",
     "same names": "CREATE TABLE runs (x)",
@@ -130,8 +141,7 @@ async def made_again(path: Path) -> None:
     """The store is opened, and its run goes on."""
     repository = SQLiteRepository(path)
     await repository.open()
-    run = await repository.get("run")
-    assert await save(repository, following(run)) == Saved()
+    assert await save(repository, following(await repository.get("run"))) == Saved()
     await repository.close()
 
 
@@ -162,6 +172,7 @@ async def test_a_relative_path_means_the_working_folder(
     monkeypatch.chdir(tmp_path)
     await made(Path("runs.db"))
     await made_again(tmp_path / "runs.db")
+    await made_again(Path(f"/{tmp_path}/runs.db"))
 
 
 async def test_a_store_that_another_server_uses_is_refused_until_that_one_closes(

@@ -96,6 +96,31 @@ async def test_if_one_of_several_cannot_start_none_does(nothing_leaks: None) -> 
         await workers.run(lambda _: None)
 
 
+async def test_workers_that_could_not_start_can_when_the_cause_is_gone(nothing_leaks: None) -> None:
+    troubles = [OSError("not yet")]
+
+    def make() -> Resource:
+        if troubles:
+            raise troubles.pop()
+        return Resource()
+
+    workers = Workers("test", 2, make, Resource.drop)
+    with pytest.raises(OSError, match="not yet"):
+        await workers.start()
+    await workers.start()
+    assert await workers.run(lambda _: 1) == 1
+    await workers.stop()
+
+
+async def test_a_resource_that_cannot_be_dropped_holds_up_no_end(nothing_leaks: None) -> None:
+    def drop(resource: Resource) -> None:
+        raise OSError("no")
+
+    workers = Workers("test", 1, Resource, drop)
+    await workers.start()
+    await workers.stop()
+
+
 async def test_who_stops_waiting_disturbs_nobody(workers: Workers[Resource]) -> None:
     await workers.start()
     gate = threading.Event()

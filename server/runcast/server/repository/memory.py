@@ -17,7 +17,7 @@ from runcast.server.repository.abc import Repository
 from runcast.server.repository.selection import require_served, selects
 
 
-def monotonic() -> int:
+def _monotonic() -> int:
     """Microseconds of a clock that nobody sets."""
     return time.monotonic_ns() // 1000
 
@@ -77,7 +77,7 @@ class MemoryRepository(Repository):
     scheme = "memory"
     durability = Durability.PROCESS
 
-    def __init__(self, *, clock: Callable[[], int] = monotonic) -> None:
+    def __init__(self, *, clock: Callable[[], int] = _monotonic) -> None:
         self._clock = clock
         self._is_open = False
         self._keys: dict[str, int] = {}

@@ -5,12 +5,13 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from queue import SimpleQueue
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from runcast.server.model.errors import Unavailable
 
 R = TypeVar("R")
 T = TypeVar("T")
+_Entry: TypeAlias = tuple["asyncio.Future[Any]", Callable[[R], Any]] | None
 
 
 class Workers(Generic[R]):
@@ -25,7 +26,7 @@ class Workers(Generic[R]):
         self._count = count
         self._make = make
         self._drop = drop
-        self._jobs: SimpleQueue[tuple[asyncio.Future[Any], Callable[[R], Any]] | None] = SimpleQueue()
+        self._jobs: SimpleQueue[_Entry[R]] = SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._ended: list[asyncio.Future[None]] = []
         self._is_open = False
@@ -35,6 +36,7 @@ class Workers(Generic[R]):
         if self._threads:
             raise RuntimeError(f"{self._name} is started already")
         self._loop = asyncio.get_running_loop()
+        self._jobs = SimpleQueue()  # what an earlier `stop` told threads that never were stays in the old one
         started = []
         for number in range(self._count):
             ready: asyncio.Future[None] = self._loop.create_future()
@@ -81,7 +83,8 @@ class Workers(Generic[R]):
         else:
             self._post(ready, None, None)
             self._work(resource)
-            self._drop(resource)
+            with suppress(Exception):  # an end that fails is still an end
+                self._drop(resource)
         self._post(ended, None, None)
 
     def _work(self, resource: R) -> None:
