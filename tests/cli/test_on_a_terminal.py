@@ -122,7 +122,7 @@ def test_the_second_ctrl_c_in_run_leaves_it_and_says_how_to_return(
     screens: Screens, call: Call, tmp_path: Path
 ) -> None:
     go = tmp_path / "go"
-    screen = screens("run", "slow_to_stop", "-p", f"path={go}")
+    screen = screens("run", "slow_to_stop", "-p", f"path={go}", columns=140)
     run = screen.until(r"runcast watch (run_\w+)")[1]
     screen.until("working")
     screen.press(CTRL_C)
@@ -156,7 +156,7 @@ def test_ctrl_c_in_watch_and_wait_only_leaves(
 # ------------------------------------------------------------------------------------------------------------ questions
 def test_a_dangerous_provider_is_started_after_a_yes(screens: Screens) -> None:
     screen = screens("run", "dangerous")
-    screen.until(r"dangerous is dangerous: It deletes everything\.\nStart it\? \[y/N\] ")
+    screen.until(r"dangerous is dangerous: It deletes everything\.\nStart it\? \[y/N\]")
     screen.press("y\n")
     assert screen.end() == 0
     assert "✓ succeeded" in screen.display.text
@@ -168,7 +168,7 @@ def test_a_dangerous_provider_is_not_started_after_anything_else(
 ) -> None:
     label = f"answer={answer.encode().hex()}"
     screen = screens("run", "dangerous", "-l", label)
-    screen.until(r"Start it\? \[y/N\] ")
+    screen.until(r"Start it\? \[y/N\]")
     screen.press(answer)
     assert screen.end() == code
     assert call("runs", "ls", "-l", label, "-o", "name").out == ""

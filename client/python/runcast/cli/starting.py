@@ -102,7 +102,7 @@ async def prepare(session: Session, name: str, **given: Unpack[Starting]) -> Rea
         provider = await client.provider(name)
     chosen = parameters.parse(given.get("param") or (), given.get("params"), provider.input_schema)
     if not given.get("yes"):
-        confirm(provider, session)
+        confirm(provider)
     return Ready(name, chosen, options)
 
 
@@ -156,17 +156,14 @@ def moment(written: str) -> datetime | timedelta:
 
 
 # ------------------------------------------------------------------------------------------------- is it really meant?
-def confirm(provider: "Provider", session: Session) -> None:
+def confirm(provider: "Provider") -> None:
     """Ask before what is dangerous or expensive; Refused where nobody can be asked, or the answer is no."""
     why = _reason(provider)
     if not why:
         return
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise Refused(f"{provider.name} {why}; nothing was started", remedy="Say --yes if you mean it.")
-    if session.terminal.err_is_terminal:
-        sys.stderr.write(f"{text.line(provider.name)} {why}.\nStart it? [y/N] ")
-        sys.stderr.flush()
-    if _answer().strip().lower() not in ("y", "yes"):
+    if _answer(f"{text.line(provider.name)} {why}.\nStart it? [y/N] ").strip().lower() not in ("y", "yes"):
         raise Refused("nothing was started", code=Exit.CANCELLED)
 
 
@@ -176,8 +173,10 @@ def _reason(provider: "Provider") -> str:
     return "costs much time or money" if provider.expensive else ""
 
 
-def _answer() -> str:
+def _answer(question: str) -> str:
     with _plain_interrupt():
+        sys.stderr.write(question)
+        sys.stderr.flush()
         try:
             return input()
         except EOFError:

@@ -34,8 +34,8 @@ async def wait(
     session.only(Format.JSON, Format.JSONL, Format.NAME)
     session.following = runs[0] if len(runs) == 1 else ""
     async with session.client() as client:
-        found = [await client.get(each) for each in runs]
-    session.tell(f"waiting for {runs[0] if len(runs) == 1 else text.plural(len(found), 'run')}")
+        for each in runs:
+            await client.get(each)
     try:
         ended = await leaving_on_signals(_all(session, runs), lambda: False)
     except Left as left:
@@ -50,6 +50,7 @@ async def wait(
 async def _all(session: Session, runs: list[str]) -> "list[Run]":
     import asyncio
 
+    session.tell(f"waiting for {runs[0] if len(runs) == 1 else text.plural(len(runs), 'run')}")
     told = False
 
     def on_lost(_error: "RpcError", _wait: float) -> None:
