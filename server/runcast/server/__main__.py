@@ -8,6 +8,7 @@ os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 import argparse
 import asyncio
 import contextlib
+import gc
 import random
 import signal
 import sys
@@ -70,6 +71,7 @@ async def serve(settings: Settings) -> None:
     try:
         await engine.open()
         port = await server.start(settings.listen)
+        _calm_the_collector()
         _announce(settings, port, len(registry))
         await stop.wait()
         await server.drain(settings.drain_seconds)
@@ -78,6 +80,14 @@ async def serve(settings: Settings) -> None:
         await engine.close()
     # A coroutine that swallows its cancellation would keep the loop from ending for ever; its run is settled.
     asyncio.get_running_loop().call_later(_PATIENCE, os._exit, 0)
+
+
+def _calm_the_collector() -> None:
+    """What is loaded stays, and a run in flight makes hundreds of objects and no cycles: the default thresholds would
+    look through all of them several times a second (measured: a third of the engine's time)."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
 
 
 def _on_signals() -> asyncio.Event:
