@@ -440,6 +440,7 @@ def test_without_a_server_it_says_how_to_start_one_and_exits_with_69(
         ["run", "greet", "--use-existing"],
         ["run", "greet", "--params", "@/no/such/file"],
         ["run", "greet", "--attempts", "0"],
+        ["run", "greet", "-p", "name=Ada", "--progress", "tty"],
     ],
     ids=" ".join,
 )

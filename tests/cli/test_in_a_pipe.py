@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Call, program
+from tests.cli.conftest import PROVIDERS, Call, program
 from tests.serving import ServerProcess
 
 Processes = Callable[..., "subprocess.Popen[str]"]
@@ -90,6 +90,25 @@ def test_a_run_is_followed_over_a_restart_of_its_server(processes: Processes, tm
         out, err = process.communicate(timeout=50)
         assert (process.returncode, out) == (0, '"lift-off"\n'), err
         assert "attempt 2 begins from the checkpoint" in err
+
+
+def test_a_run_that_is_held_after_its_server_was_lost_exits_with_9(
+    processes: Processes, call: Call, tmp_path: Path
+) -> None:
+    store = f"sqlite:///{tmp_path}/runs.db"
+    providers = ["examples", PROVIDERS]
+    first = ServerProcess(store, providers)
+    process = processes("run", "until", "-p", "path=/nowhere", "--server", first.address, "--run-id", "held")
+    read_until(process, "looking")
+    first.kill()
+    read_until(process, "trying again")
+    with ServerProcess(store, providers, listen=first.address):
+        out, err = process.communicate(timeout=50)
+        assert (process.returncode, out) == (9, ""), err
+        assert "attempt 1 lost; interrupted: its server was lost" in err
+        assert f"runcast watch held --server {first.address}" in err
+        for words in (["watch"], ["watch", "--last", "0"], ["wait"], ["result"]):
+            assert call(*words, "held", "--server", first.address).code == 9
 
 
 def test_help_loads_neither_grpc_nor_rich_nor_the_client() -> None:

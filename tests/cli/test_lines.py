@@ -89,7 +89,9 @@ def test_a_lost_attempt_is_told_where_the_run_is_queued_again() -> None:
 
 
 def test_an_interruption_is_told_with_its_reason() -> None:
-    assert told(moved(Run.STATE_INTERRUPTED)) == ["WARNING interrupted: its server was lost"]
+    assert told(moved(Run.STATE_INTERRUPTED, reason="OWNER_LOST")) == [
+        "WARNING interrupted: its server was lost"
+    ]
 
 
 def test_a_pause_is_told_with_the_words_of_whoever_asked() -> None:

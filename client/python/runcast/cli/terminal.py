@@ -64,7 +64,7 @@ class Terminal:
         return Plain(
             stderr=stderr,
             force_terminal=is_terminal,
-            no_color=not self.colour or None,
+            color_system="auto" if self.colour else None,
             width=None if is_terminal else _UNLIMITED,
             markup=False,
             emoji=False,

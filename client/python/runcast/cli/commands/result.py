@@ -29,10 +29,12 @@ async def result(session: Session, run: RunId) -> Exit:
         found = await client.get(run)
     state = enum_name(found, "state")
     if not is_final(found.state):
+        code = exits.OF_STATE.get(state, Exit.CONFLICT)
+        then = "Once it is resumed, wait" if code is Exit.STANDS_STILL else "Wait"
         raise Refused(
             f"{run} is {text.words(state)}: it has no result yet",
-            remedy=f"Wait for it with:  {session.command('wait', run)}",
-            code=exits.OF_STATE.get(state, Exit.CONFLICT),
+            remedy=f"{then} for it with:  {session.command('wait', run)}",
+            code=code,
         )
     if found.HasField("output"):
         write_result(found, session.format, session.terminal)

@@ -40,7 +40,13 @@ _COLUMNS = (
     Column("summary", from_width=110),
 )
 
-_TIMES = ("create_time", "start_time", "end_time", "next_attempt_time", "expire_time")
+_TIMES = {
+    "create_time": "accepted",
+    "start_time": "started",
+    "end_time": "ended",
+    "next_attempt_time": "next attempt",
+    "expire_time": "kept until",
+}
 
 
 def add(app: typer.Typer) -> None:
@@ -170,7 +176,7 @@ def _facts(run: "Run") -> "Iterator[tuple[str, str | Text]]":
         yield "labels", ", ".join(f"{key}={value}" for key, value in sorted(run.labels.items()))
     for field, value in run.ListFields():
         if field.name in _TIMES:
-            yield field.name.removesuffix("_time").replace("_", " "), value.ToJsonString()
+            yield _TIMES[field.name], value.ToJsonString()
     begun, ended = _at(run, "start_time"), _at(run, "end_time")
     if begun is not None:
         yield "duration", text.duration((ended or time.time()) - begun)

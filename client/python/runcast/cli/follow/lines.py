@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 _QUIET_LEVELS = ("INFO", "UNSPECIFIED")
 _FIRST_FINAL = 16
+_REASONS = {"OWNER_LOST": "its server was lost"}
 
 
 class Line(NamedTuple):
@@ -110,13 +111,13 @@ def _child_linked(event: "RunEvent") -> tuple[str, str]:
 
 def _state_changed(event: "RunEvent") -> tuple[str, str]:
     changed = event.state_changed
-    reason = f": {changed.reason}" if changed.reason else ""
+    reason = f": {_REASONS.get(changed.reason, changed.reason)}" if changed.reason else ""
     match enum_name(changed, "to_state"):
         case "BACKING_OFF":
             wait = (changed.next_attempt_time.ToNanoseconds() - event.time.ToNanoseconds()) / 1e9
             return "WARNING", f"the next one comes in {text.duration(wait)}"
         case "INTERRUPTED":
-            return "WARNING", f"interrupted{reason or ': its server was lost'}"
+            return "WARNING", f"interrupted{reason}"
         case "PAUSING" | "PAUSED" as state:
             return "", f"{text.words(state)}{reason}"
     return "", ""

@@ -4,6 +4,7 @@ import sys
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
+from runcast.cli.failures import Refused
 from runcast.cli.terminal import Terminal
 
 if TYPE_CHECKING:
@@ -69,5 +70,7 @@ def view_for(progress: Progress, terminal: Terminal, *, events: bool, quiet: boo
         return Silent()
     if progress is Progress.JSON:
         return JsonLines(sys.stderr)
+    if progress is Progress.TTY and not terminal.err_is_terminal:
+        raise Refused("--progress tty draws on a terminal, and stderr is none")
     live = terminal.live if progress is Progress.AUTO else progress is Progress.TTY
     return Bar(terminal) if live else Plain()
