@@ -89,7 +89,7 @@ async def trimmed(server: Server, first: int) -> Run:
 async def test_watching_a_finished_run_replays_and_completes_at_once(server: Server) -> None:
     run = await ended(server)
     frames = await server.frames(run.id)
-    assert kinds(frames) == [Snapshot, Batch, CaughtUp, Completed]
+    assert kinds(frames) == [Snapshot, Batch, Completed]
     assert frames[0] == Snapshot(run)
     assert frames[-1] == Completed(run)
     assert [event for frame in frames if isinstance(frame, Batch) for event in frame.events] == (
@@ -191,6 +191,28 @@ async def test_a_trimmed_prefix_is_an_error_for_whoever_wants_all(serve: Serve) 
         await server.frames(run.id, after=4, require_complete=True)
     assert caught.value.reason == "EVENTS_COMPACTED"
     assert caught.value.metadata == {"first_sequence": "6"}
+
+
+@pytest.mark.parametrize("require_complete", [False, True])
+async def test_what_is_trimmed_while_a_slow_reader_is_on_its_way_is_said_too(
+    serve: Serve, require_complete: bool
+) -> None:
+    run = await trimmed(await serve(), first=2)
+    server = await serve()
+    frames = server.engine.watch(Watch(run_id=run.id, after=1, require_complete=require_complete))
+    assert isinstance((await anext(frames))[1], Snapshot)
+    now = await server.store.inner.get(run.id)
+    later = structs.replace(now, version=now.version + 1, first_sequence=5)
+    await server.store.inner.save([Group((Change(later),))])
+    if require_complete:
+        with pytest.raises(OutOfRange, match="events 2 to 4"):
+            await anext(frames)
+    else:
+        assert await anext(frames) == (4, Gap(2, 4))
+        _, batch = await anext(frames)
+        assert isinstance(batch, Batch)
+        assert batch.first == 5
+        await frames.aclose()  # type: ignore[attr-defined]  # an async generator
 
 
 async def test_a_watch_that_complete_history_is_wanted_of_and_there_is_goes_on(server: Server) -> None:

@@ -4,7 +4,8 @@ from collections.abc import AsyncIterator, Callable
 
 from msgspec import Struct
 
-from runcast.server.engine.journal import Batch, Journal
+from runcast.server.engine.journal import Journal
+from runcast.server.engine.tail import Batch
 from runcast.server.model.errors import OutOfRange
 from runcast.server.model.run import Run
 from runcast.server.notifier.abc import Notifier
@@ -24,7 +25,7 @@ class Gap(Struct, frozen=True):
 
 
 class CaughtUp(Struct, frozen=True):
-    """All that was stored when the watch began was sent; what follows is live."""
+    """All that was stored when the watch began was sent; what follows is live. Not sent where nothing can follow."""
 
 
 class Heartbeat(Struct, frozen=True):
@@ -78,16 +79,16 @@ class Watcher:
                 batch = await self._journal.read(what.run_id, cursor)
                 if batch is not None:
                     if batch.first > cursor + 1:
-                        yield batch.first - 1, Gap(cursor + 1, batch.first - 1)
+                        yield batch.first - 1, _gap(what, cursor + 1, batch.first)
                     cursor = batch.last
                     yield cursor, batch
-                if not caught_up and cursor >= stored:
-                    caught_up = True
-                    yield cursor, CaughtUp()
                 run = await self._journal.get(what.run_id)
                 if run.state.final and cursor >= run.last_sequence:
                     yield cursor, Completed(run)
                     return
+                if not caught_up and cursor >= stored:
+                    caught_up = True
+                    yield cursor, CaughtUp()
                 if self._going_away():
                     yield cursor, GoingAway()
                     return
@@ -104,7 +105,12 @@ def _place(what: Watch, run: Run) -> tuple[int, Gap | None]:
         raise OutOfRange(message, reason="SEQUENCE_AHEAD", last_sequence=str(run.last_sequence))
     if what.after + 1 >= run.first_sequence:
         return what.after, None
+    return run.first_sequence - 1, _gap(what, what.after + 1, run.first_sequence)
+
+
+def _gap(what: Watch, missing: int, first: int) -> Gap:
+    """The events from `missing` on do not exist any more; `first` is the first that does."""
     if what.require_complete:
-        message = f"events {what.after + 1} to {run.first_sequence - 1} of run {run.id} are trimmed"
-        raise OutOfRange(message, reason="EVENTS_COMPACTED", first_sequence=str(run.first_sequence))
-    return run.first_sequence - 1, Gap(what.after + 1, run.first_sequence - 1)
+        message = f"events {missing} to {first - 1} of run {what.run_id} are trimmed"
+        raise OutOfRange(message, reason="EVENTS_COMPACTED", first_sequence=str(first))
+    return Gap(missing, first - 1)
