@@ -76,7 +76,10 @@ class Committer:
             results = await self._save([group for group, _ in batch])
             for (group, done), result in zip(batch, results, strict=True):
                 try:
-                    self._tell(group, done, result)
+                    if type(result) is Saved:
+                        for change in group.changes:
+                            self._publish(change)
+                    done(result)
                 except Exception:
                     log.exception("what follows a commit failed")
             if not self._waiting:
@@ -94,11 +97,3 @@ class Committer:
                 return [*await self._save(groups[:middle]), *await self._save(groups[middle:])]
             log.exception("a change cannot be stored")
             return [RuncastError("what was to be stored cannot be: the server's log says why")]
-
-    def _tell(self, group: Group, done: Done, result: Result | RuncastError) -> None:
-        try:
-            if type(result) is Saved:
-                for change in group.changes:
-                    self._publish(change)
-        finally:
-            done(result)

@@ -69,11 +69,11 @@ class Engine:
         self._providers = {provider.name: provider for provider in catalog.describe()}
         self._committer = Committer(repository, self._publish)
         self._journal = Journal(repository, self.boot_id)
+        self._lease = Lease(repository, self.boot_id, clock, self._lost)
         self._ownership = Ownership(
-            repository, self._journal, self._committer, executors, clock, holds=lambda: self._lease.held
+            repository, self._journal, self._committer, executors, clock, lease=self._lease
         )
         self._watcher = Watcher(self._journal, notifier, lambda: self.draining)
-        self._lease = Lease(repository, self.boot_id, clock, self._ownership.fence_all)
         self._sweeper = Sweeper(
             repository,
             self._committer,
@@ -125,6 +125,9 @@ class Engine:
                 last_to_first.push_async_callback(executor.close)
             last_to_first.push_async_callback(self._ownership.close)
             last_to_first.push_async_callback(self._sweeper.close)
+
+    def _lost(self) -> None:
+        self._ownership.fence_all()
 
     def _may_claim(self) -> bool:
         return not self.draining and self._lease.fresh

@@ -33,16 +33,12 @@ class Lease:
     @property
     def fresh(self) -> bool:
         """Whether new work may be taken."""
-        return self._age < TTL_SECONDS * 2 / 3
+        return self._clock.monotonic() - self._renewed < TTL_SECONDS * 2 / 3
 
     @property
     def held(self) -> bool:
         """Whether what was taken is still this server's."""
-        return self._age < TTL_SECONDS
-
-    @property
-    def _age(self) -> float:
-        return self._clock.monotonic() - self._renewed
+        return self._clock.monotonic() - self._renewed < TTL_SECONDS
 
     async def open(self) -> None:
         """Take the lease and keep it renewed."""
@@ -69,19 +65,21 @@ class Lease:
     async def _keep(self) -> None:
         third, soon = TTL_SECONDS / 3, TTL_SECONDS / 15
         while True:
-            # Neither a pause nor a renewal that hangs may last beyond the end of the lease.
-            left = TTL_SECONDS - self._age if self.held else third
-            await asyncio.sleep(min(third if self.fresh else soon, left))
+            await asyncio.sleep(min(third if self.fresh else soon, self._left()))
             self._look()
-            left = TTL_SECONDS - self._age if self.held else third
             try:
-                async with asyncio.timeout(min(third, left)):
+                async with asyncio.timeout(min(third, self._left())):
                     await self._renew()
             except (RuncastError, TimeoutError) as error:
                 log.warning("the server's lease could not be renewed: %s", error)
             except Exception:
                 log.exception("the renewal of the server's lease failed")
             self._look()
+
+    def _left(self) -> float:
+        """Neither a pause nor a renewal that hangs may last beyond the end of the lease, if that is still to come."""
+        left = self._renewed + TTL_SECONDS - self._clock.monotonic()
+        return left if left > 0 else TTL_SECONDS / 3
 
     def _look(self) -> None:
         """Also before each renewal: after a standstill of the process the lease may be another server's by now."""

@@ -271,6 +271,7 @@ class OwnedRun:
         refuse([*pending], error)
         self._release_drainers()
         self._on_over(self)
+        self.handle = None  # it knows this sink: without the cycle both go at once
 
 
 def _failed(reason: str, message: str) -> Raised:

@@ -2,11 +2,12 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from runcast.server.engine.clock import Clock
 from runcast.server.engine.committer import Committer
 from runcast.server.engine.journal import Journal
+from runcast.server.engine.lease import Lease
 from runcast.server.engine.owned import OwnedRun
 from runcast.server.executor.abc import Executor, Running
 from runcast.server.model.call import Raised
@@ -49,8 +50,8 @@ class Backlog:
 class Ownership:
     """Begins claimed runs and knows them until they execute here no more.
 
-    `holds` says whether this server's lease still lasts. `strays` are runs that storage may believe to execute here
-    although they do not: whoever sweeps takes them back.
+    Nothing begins unless the lease is held. `strays` are runs that storage may believe to execute here although they
+    do not: whoever sweeps takes them back.
     """
 
     def __init__(
@@ -61,14 +62,14 @@ class Ownership:
         executors: Mapping[Execution, Executor],
         clock: Clock,
         *,
-        holds: Callable[[], bool],
+        lease: Lease,
     ) -> None:
         self._repository = repository
         self._journal = journal
         self._committer = committer
         self._executors = executors
         self._clock = clock
-        self._holds = holds
+        self._lease = lease
         self.backlog = Backlog()
         self.strays: set[str] = set()
         self._owned: dict[str, OwnedRun] = {}
@@ -115,7 +116,7 @@ class Ownership:
 
     def begin(self, run: Run, execution: Execution) -> None:
         """Execute a run whose claim by this server is committed, in the slot that was acquired for it."""
-        if self._closed or not self._holds():
+        if self._closed or not self._lease.held:
             self.release(execution, unsure=run.id)
             return
         self._claiming -= 1
@@ -153,20 +154,12 @@ class Ownership:
         if owned.handle is not None and owned.handle.alive:
             self._outlived[run_id] = owned.handle
 
-    @property
-    def outlived(self) -> int:
-        """How many attempts are over whose code may still run."""
-        return len(self._outlived)
-
-    def still_runs(self, run_id: str) -> bool:
-        """Whether code of an attempt that is over may still run: then no new attempt may begin here."""
-        handle = self._outlived.get(run_id)
-        if handle is None:
-            return False
-        if not handle.alive:
-            del self._outlived[run_id]
-            return False
-        return True
+    def outlived(self) -> Collection[str]:
+        """The runs of which an attempt is over whose code may still run: no new attempt of theirs may begin here."""
+        if self._outlived:
+            alive = {run_id: handle for run_id, handle in self._outlived.items() if handle.alive}
+            self._outlived = alive
+        return self._outlived.keys()
 
     def fence_all(self) -> None:
         """This server owns nothing any more: kill all code, store nothing of it."""

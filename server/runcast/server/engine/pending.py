@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from runcast.server.engine.clock import Clock
 from runcast.server.model import attempts
@@ -16,7 +17,7 @@ _WEIGHT_PER_CHANGE = 1 << 20
 _CONGESTED = 2_000
 _CONGESTED_WEIGHT = 4 << 20
 _FULL = 20_000
-_FULL_WEIGHT = 32 << 20
+_FULL_WEIGHT = 8 << 20
 
 Decide = Callable[[Run, int], Change | None]
 
@@ -100,14 +101,20 @@ class Pending:
         self._weight += sum(map(_weigh, back))
 
 
+_WEIGHT: dict[type, Callable[[Any], int]] = {
+    LogLine: lambda line: 200 + len(line.message),
+    OutputChunk: lambda chunk: 200 + len(chunk.data),
+    SaveCheckpoint: lambda saved: 200 + len(saved.data),
+    PartialResult: lambda partial: 200 + len(partial.payload.json or ""),
+}
+
+
 def _weigh(item: Item) -> int:
-    if isinstance(item, LogLine):
-        return 200 + len(item.message)
-    if isinstance(item, OutputChunk | SaveCheckpoint):
-        return 200 + len(item.data)
-    if isinstance(item, PartialResult):
-        return 200 + len(item.payload.json or "")
-    return 200
+    weight = _WEIGHT.get(type(item))
+    return weight(item) if weight else 200
+
+
+_DECISIVE = (Ask, Returned, Raised, Stopped, Abandoned)
 
 
 def changes_of(run: Run, attempt: int, items: Sequence[Item], clock: Clock) -> list[Change]:
@@ -118,7 +125,7 @@ def changes_of(run: Run, attempt: int, items: Sequence[Item], clock: Clock) -> l
     for item in items:
         if isinstance(item, asyncio.Future):
             continue
-        if not isinstance(item, Ask | Returned | Raised | Stopped | Abandoned):
+        if not isinstance(item, _DECISIVE):
             reports.append(item)
             continue
         if reports:

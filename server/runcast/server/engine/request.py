@@ -94,7 +94,11 @@ def _rules(spec: Spec) -> list[tuple[bool, str, str]]:
     """Whether each holds, of which field, and what to say where it does not."""
     retry, queue, failures = spec.retry, len(spec.queue), spec.max_failures
     return [
-        (retry.max_attempts >= 1, "retry.max_attempts", f"{retry.max_attempts}; at least 1, the first attempt"),
+        (
+            retry.max_attempts >= 1,
+            "retry.max_attempts",
+            f"{retry.max_attempts}; at least 1, the first attempt",
+        ),
         (1 <= retry.multiplier < math.inf, "retry.multiplier", f"{retry.multiplier}; at least 1"),
         (0 <= retry.jitter <= 1, "retry.jitter", f"{retry.jitter}; from 0 to 1"),
         (1 <= queue <= _QUEUE, "queue", f"{queue} characters; 1 to {_QUEUE}"),

@@ -123,7 +123,7 @@ class Sweeper:
         now = self._clock.now()
         if self._next is not None and self._next <= now:
             self._next = None
-        await self._take_back_strays(now)
+        await asyncio.gather(*[self._take_back(run_id, now) for run_id in [*self._ownership.strays]])
         queued_before, capacity = self._queued, self._capacity()
         runs = await self._repository.due(now, capacity, _RUNS_PER_SWEEP)
         actions = [self._safely_act(run, now) for run in runs]
@@ -148,7 +148,7 @@ class Sweeper:
         if not self._may_claim():
             return {}
         free = {kind: self._ownership.free(kind) for kind in Execution if kind in self._backlog}
-        past = self._ownership.outlived
+        past = len(self._ownership.outlived())
         return {name: free[kind] + past for name, kind in self._kinds.items() if free.get(kind, 0) > 0}
 
     def _safely_act(self, run: Run, now: int) -> _Action:
@@ -175,7 +175,7 @@ class Sweeper:
 
     def _claim(self, run: Run, now: int) -> _Action:
         kind = self._kinds.get(run.definition.provider)
-        if kind is None or not self._may_claim() or self._ownership.still_runs(run.id):
+        if kind is None or not self._may_claim() or run.id in self._ownership.outlived():
             return None
         if not self._ownership.acquire(kind):
             return None
@@ -197,18 +197,17 @@ class Sweeper:
         self._committer.submit(Group((change,)), done)
         return stored
 
-    async def _take_back_strays(self, now: int) -> None:
-        """Runs of this server that it does not execute: nobody else would ever take them while it lives."""
-        for run_id in [*self._ownership.strays]:
-            if self._ownership.get(run_id) is None:
-                try:
-                    run = await self._repository.get(run_id)
-                except NotFound:
-                    run = None
-                if run is not None and run.owner == self._boot_id and run.state.executing:
-                    await self._submit(attempts.lose(run, now))
-                    continue  # and look again, whether that was stored
-            self._ownership.strays.discard(run_id)
+    async def _take_back(self, run_id: str, now: int) -> None:
+        """A run of this server that it does not execute: nobody else would ever take it while this server lives."""
+        if self._ownership.get(run_id) is None:
+            try:
+                run = await self._repository.get(run_id)
+            except NotFound:
+                run = None
+            if run is not None and run.owner == self._boot_id and run.state.executing:
+                await self._submit(attempts.lose(run, now))
+                return  # to be looked at again, whether that was stored
+        self._ownership.strays.discard(run_id)
 
 
 def _let_lie(run: Run) -> Change:
