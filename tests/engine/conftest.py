@@ -3,7 +3,7 @@
 import asyncio
 import gc
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,17 @@ from tests.engine.server import Server
 Serve = Callable[..., Awaitable[Server]]
 
 
+@pytest.fixture(scope="session")
+def known_objects() -> Iterator[None]:
+    """What was there before the first test is not looked through after each."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
 @pytest.fixture
-async def nothing_unheard(caplog: pytest.LogCaptureFixture) -> AsyncIterator[None]:
+async def nothing_unheard(known_objects: None, caplog: pytest.LogCaptureFixture) -> AsyncIterator[None]:
     """No task stays, no error is dropped, and the engine logs none that the test did not clear."""
     loop = asyncio.get_running_loop()
     unheard: list[dict[str, Any]] = []

@@ -201,8 +201,10 @@ async def test_code_that_cannot_be_killed_is_abandoned_and_keeps_its_slot(server
     assert ended.cancellation is not None
     assert ended.cancellation.outcome is CancelOutcome.ABANDONED
     assert server.coroutines.taken == 1
+    assert len(server.engine._ownership.outlived()) == 1
     attempt.gone()
     assert server.coroutines.taken == 0
+    assert len(server.engine._ownership.outlived()) == 0
 
 
 async def test_a_negative_grace_is_refused(server: Server) -> None:

@@ -46,7 +46,7 @@ async def test_a_lease_that_was_not_renewed_for_two_thirds_of_its_time_takes_no_
 
 
 async def test_a_lease_is_renewed_while_the_server_lives(server: Server, short: float) -> None:
-    run, attempt = await server.running()
+    _, attempt = await server.running()
     renewed: list[float] = []
     beat = server.store.inner.beat
 

@@ -92,7 +92,7 @@ async def test_a_question_asked_meanwhile_is_decided_on_what_is_there_now(server
 async def test_a_run_that_another_server_owns_by_now_is_given_up_and_its_code_killed(server: Server) -> None:
     run, attempt = await server.running("resuming")
     other = await taken_away(server, run)
-    committing = asyncio.create_task(attempt.sink.commit(SaveCheckpoint(b"late")))  # type: ignore[arg-type]
+    committing = asyncio.create_task(attempt.sink.commit(SaveCheckpoint(b"late")))
     await attempt.is_killed()
     with pytest.raises(Fenced):
         await committing
@@ -161,7 +161,7 @@ async def test_a_cancellation_under_way_when_the_run_is_lost_is_answered_all_the
 async def test_a_cancellation_that_is_being_stored_when_the_run_is_lost_is_decided_again(
     server: Server,
 ) -> None:
-    run, attempt = await server.running("resuming")
+    run, _ = await server.running("resuming")
     server.store.hold()
     cancelling = asyncio.create_task(server.engine.cancel(run.id))
     await within(server.store.arrived.wait())

@@ -72,7 +72,7 @@ async def test_commit_returns_only_once_its_report_and_all_before_are_durable(se
     run, attempt = await server.running("resuming")
     server.store.hold()
     attempt.log("before")
-    committing = asyncio.create_task(attempt.sink.commit(SaveCheckpoint(b"here")))  # type: ignore[arg-type]
+    committing = asyncio.create_task(attempt.sink.commit(SaveCheckpoint(b"here")))
     await within(server.store.arrived.wait())
     await settle()
     assert not committing.done()
@@ -87,7 +87,7 @@ async def test_commit_returns_only_once_its_report_and_all_before_are_durable(se
 async def test_a_commit_that_nobody_waits_for_any_more_is_stored(server: Server) -> None:
     run, attempt = await server.running("resuming")
     server.store.hold()
-    committing = asyncio.create_task(attempt.sink.commit(SaveCheckpoint(b"here")))  # type: ignore[arg-type]
+    committing = asyncio.create_task(attempt.sink.commit(SaveCheckpoint(b"here")))
     await within(server.store.arrived.wait())
     committing.cancel()
     await asyncio.wait([committing])
@@ -99,7 +99,7 @@ async def test_a_commit_that_nobody_waits_for_any_more_is_stored(server: Server)
 async def test_a_provider_that_is_killed_while_it_commits_leaves_no_error_behind(server: Server) -> None:
     run, attempt = await server.running("resuming")
     server.store.hold()
-    committing = asyncio.create_task(attempt.sink.commit(SaveCheckpoint(b"here")))  # type: ignore[arg-type]
+    committing = asyncio.create_task(attempt.sink.commit(SaveCheckpoint(b"here")))
     await within(server.store.arrived.wait())
     server.engine._ownership.fence_all()
     await attempt.is_killed()
@@ -149,7 +149,7 @@ async def test_drain_waits_while_many_reports_wait(server: Server) -> None:
     run, attempt = await server.running()
     server.store.hold()
     attempt.report(*[Progress(message=str(number)) for number in range(3_000)])
-    draining = asyncio.create_task(attempt.sink.drain())  # type: ignore[arg-type]
+    draining = asyncio.create_task(attempt.sink.drain())
     await within(server.store.arrived.wait())
     await settle()
     assert not draining.done()
@@ -166,7 +166,7 @@ async def test_drain_waits_for_few_reports_that_are_large(server: Server) -> Non
     chunk = bytes(60_000)
     for number in range(100):
         attempt.report(OutputChunk("stdout", number * len(chunk), chunk))
-    draining = asyncio.create_task(attempt.sink.drain())  # type: ignore[arg-type]
+    draining = asyncio.create_task(attempt.sink.drain())
     await settle()
     assert not draining.done()
     server.store.release()
@@ -183,7 +183,7 @@ async def test_whoever_drains_is_let_go_when_the_run_ends_here(server: Server) -
     server.store.hold()
     for number in range(3_000):
         attempt.log(str(number))
-    draining = asyncio.create_task(attempt.sink.drain())  # type: ignore[arg-type]
+    draining = asyncio.create_task(attempt.sink.drain())
     await settle()
     server.engine._ownership.fence_all()
     await within(draining)

@@ -48,7 +48,7 @@ async def test_the_code_starts_after_the_claim_is_durable(server: Server) -> Non
 
 
 async def test_the_code_gets_defaulted_parameters_labels_and_a_deadline(server: Server) -> None:
-    run, attempt = await server.running(json='{"path": "a"}', labels={"team": "x"})
+    _, attempt = await server.running(json='{"path": "a"}', labels={"team": "x"})
     assert attempt.call.input == '{"defaulted": true, "path": "a"}'
     assert attempt.call.labels == {"team": "x"}
     assert attempt.call.attempt == 1

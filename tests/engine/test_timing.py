@@ -1,8 +1,10 @@
 """What the passing of time does: timeouts, retries, and a grace that ends."""
 
+from typing import Any
+
 import pytest
 
-from runcast.server.engine import sweeping
+from runcast.server.model import lifecycle
 from runcast.server.model.call import Abandoned, Raised, Stopped
 from runcast.server.model.event import AttemptFinished, StateChanged
 from runcast.server.model.run import AttemptState, Error, State, StopCause
@@ -13,7 +15,7 @@ from tests.engine.server import Server, settle
 FAILURE = Raised(Error(2, "X", "it broke"), "the traceback")
 
 
-def timeouts(**seconds: float) -> dict[str, dict[str, dict[str, int]]]:
+def timeouts(**seconds: float) -> dict[str, Any]:
     """Overrides of timeouts."""
     return {"overrides": {"timeouts": {name: int(value * SECOND) for name, value in seconds.items()}}}
 
@@ -186,7 +188,7 @@ async def test_code_that_is_gone_without_a_word_does_not_hold_up_the_queue(serve
 
 
 async def test_time_is_looked_at_without_being_poked(server: Server) -> None:
-    run, attempt = await server.running()
+    _, attempt = await server.running()
     server.clock.advance(60)
     assert (await attempt.is_asked())[0] is StopCause.ATTEMPT_TIMEOUT
 
@@ -216,7 +218,7 @@ async def test_many_expired_runs_neither_hide_what_is_due_nor_keep_the_server_bu
     await server.until(lambda: server.coroutines.taken == 0)
     server.coroutines._handed = len(server.coroutines.attempts)
     server.clock.advance(1)
-    run, attempt = await server.running_later()
+    _, attempt = await server.running_later()
     server.clock.advance(60)
     for _ in range(4):
         await server.sweep()
@@ -229,14 +231,14 @@ async def test_one_run_that_nothing_can_be_done_about_does_not_stop_the_others(
 ) -> None:
     broken = await server.start(start_after=server.clock.now() + SECOND)
     other = await server.start(start_after=server.clock.now() + 2 * SECOND)
-    expire = sweeping.lifecycle.expire
+    expire = lifecycle.expire
 
     def selectively(run, now):  # type: ignore[no-untyped-def]  # as expire
         if run.id == broken.id:
             raise ZeroDivisionError
         return expire(run, now)
 
-    monkeypatch.setattr(sweeping.lifecycle, "expire", selectively)
+    monkeypatch.setattr(lifecycle, "expire", selectively)
     await server.later(3)
     await server.sweep()
     assert (await server.attempt()).call.run_id == other.id
