@@ -103,3 +103,10 @@ def processes(environment: None) -> Iterator[Callable[..., subprocess.Popen[str]
         if process.poll() is None:
             process.kill()
         process.communicate()
+
+
+def started(call: Call, *arguments: str) -> str:
+    """The id of a run that was started and left."""
+    done = call("start", *arguments)
+    assert done.code == 0, done.err
+    return done.out.strip()
