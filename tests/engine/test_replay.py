@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from runcast.server.engine import journal
-from runcast.server.engine.journal import Batch
+from runcast.server.engine import tail as tails
+from runcast.server.engine.tail import Batch
 from runcast.server.engine.watching import Completed, Watch
 from runcast.server.model.event import Event, LogLine, OutputChunk, SaveCheckpoint, Severity
 from runcast.server.model.run import EntityRef, Failure, Progress
@@ -83,8 +84,8 @@ async def test_a_server_that_has_nothing_in_memory_replays_the_same(serve: Serve
 async def test_a_watcher_that_is_left_behind_reads_again_and_misses_nothing(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(journal, "_EVENTS_PER_TAIL", 20)
-    monkeypatch.setattr(journal, "_EVENTS_PER_BATCH", 7)
+    monkeypatch.setattr(tails, "_EVENTS_PER_TAIL", 20)
+    monkeypatch.setattr(tails, "EVENTS_PER_BATCH", 7)
     run, attempt = await server.running("resuming")
     slow = asyncio.create_task(watch(server, run.id, 0, turns=200))
     for number in range(100):

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from msgspec import structs
 
-from runcast.server.engine.journal import Batch
+from runcast.server.engine.tail import Batch
 from runcast.server.engine.watching import (
     CaughtUp,
     Completed,

@@ -91,9 +91,13 @@ class Journal:
             self._stored.move_to_end(place)
             return batch
         reading = self._reading.get(place)
-        if reading is None:
-            reading = self._reading[place] = asyncio.ensure_future(self._load(place))
-            reading.add_done_callback(lambda done: self._has_read(place, done))
+        if reading is not None:
+            batch = await asyncio.shield(reading)
+            if batch is not None:
+                return batch
+            # That reading may have begun before what this watcher was woken for.
+        reading = self._reading[place] = asyncio.ensure_future(self._load(place))
+        reading.add_done_callback(lambda done: self._has_read(place, done))
         return await asyncio.shield(reading)
 
     async def _load(self, place: tuple[str, int]) -> Batch | None:
@@ -101,7 +105,8 @@ class Journal:
         return next(batches(tuple(events)), None) if events else None
 
     def _has_read(self, place: tuple[str, int], done: "asyncio.Future[Batch | None]") -> None:
-        del self._reading[place]
+        if self._reading.get(place) is done:
+            del self._reading[place]
         if done.cancelled() or done.exception() is not None:
             return
         batch = done.result()

@@ -2,7 +2,7 @@
 
 from weakref import WeakKeyDictionary
 
-from runcast.server.engine.journal import Batch
+from runcast.server.engine.tail import Batch
 from runcast.server.engine.watching import CaughtUp, Completed, Frame, Gap, GoingAway, Heartbeat, Snapshot
 from runcast.server.model.event import Event
 from runcast.server.rpc.messages import duration, event_message, run_message, timestamp

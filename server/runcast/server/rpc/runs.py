@@ -8,9 +8,9 @@ from itertools import islice
 from google.protobuf.duration_pb2 import Duration
 
 from runcast.server.engine.engine import Engine
-from runcast.server.engine.journal import Batch
 from runcast.server.engine.request import Start
 from runcast.server.engine.starting import Started
+from runcast.server.engine.tail import Batch
 from runcast.server.engine.watching import Watch
 from runcast.server.model.errors import FeatureOff, InvalidArgument, RuncastError, Unavailable
 from runcast.server.model.run import Page
