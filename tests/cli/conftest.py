@@ -37,7 +37,7 @@ def server() -> Iterator[ServerProcess]:
 
 
 @pytest.fixture
-def environment(server: ServerProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+def surroundings(server: ServerProcess, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing of the person who runs the tests, and the address of their server."""
     for name in [name for name in os.environ if name.startswith("RUNCAST_")]:
         monkeypatch.delenv(name)
@@ -45,7 +45,7 @@ def environment(server: ServerProcess, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def call(environment: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Call:
+def call(surroundings: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Call:
     """Calls `runcast` within this process, which is quick: `call("run", "greet", "-p", "name=Ada")`."""
 
     def run(*arguments: str, stdin: str = "") -> Done:
@@ -61,7 +61,7 @@ def call(environment: None, capsys: pytest.CaptureFixture[str], monkeypatch: pyt
 
 
 @pytest.fixture
-def screens(environment: None) -> Iterator[Callable[..., Screen]]:
+def screens(surroundings: None) -> Iterator[Callable[..., Screen]]:
     """Calls `runcast` on a terminal of its own: `screens("run", "greet", columns=60)`."""
     opened: list[Screen] = []
 
@@ -82,7 +82,7 @@ def program(arguments: Sequence[str]) -> list[str]:
 
 
 @pytest.fixture
-def processes(environment: None) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+def processes(surroundings: None) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     """Starts `runcast` as a process of its own, in pipes."""
     started: list[subprocess.Popen[str]] = []
 

@@ -22,6 +22,8 @@ _ON_TERMINAL = (
 )
 _CONTROL = re.compile(r"\x1b\[([?\d;]*)([A-Za-z])")
 _UNFINISHED = re.compile(r"\x1b(?:\[[?\d;]*)?$")
+# What would say otherwise than this terminal: pytest-xdist sets COLUMNS, and CI is CI.
+_NOT_INHERITED = ("CI", "COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE")
 PATIENCE = 20.0
 
 
@@ -91,9 +93,7 @@ class Screen:
     ) -> None:
         self._near, far = pty.openpty()
         fcntl.ioctl(far, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-        inherited = {
-            name: value for name, value in os.environ.items() if name not in ("CI", "NO_COLOR", "FORCE_COLOR")
-        }
+        inherited = {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED}
         self.process = subprocess.Popen(
             [sys.executable, "-c", _ON_TERMINAL, "-m", "runcast.cli", *arguments],
             stdin=far,

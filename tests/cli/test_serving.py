@@ -16,7 +16,7 @@ from tests.cli.conftest import PROVIDERS, Call, program
 
 
 @pytest.fixture
-def folder(tmp_path: Path, environment: None, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(tmp_path: Path, surroundings: None, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working folder."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
