@@ -1,6 +1,7 @@
 """Following one run to its end, or until somebody leaves it."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -69,7 +70,8 @@ class Follower:
                 return await self._take(stream, after)
             finally:
                 redrawing.cancel()
-                await asyncio.wait({redrawing})
+                with contextlib.suppress(asyncio.CancelledError):
+                    await asyncio.gather(redrawing)
 
     async def _take(self, stream: "RunStream", seen: int) -> "Run":
         """Hand the events to the view until the run is final, or stands still."""
