@@ -54,6 +54,8 @@ class Server:
             await asyncio.wait(tasks)
         for part in parts:
             part._task = None
+        engine._committer._waiting.clear()
+        engine._committer._idle.set()
         for owned in engine._ownership.all():
             owned.over = owned._deaf = True
         engine._ownership._owned.clear()

@@ -52,27 +52,53 @@ class Starter:
 
     async def start(self, start: Start) -> Started:
         """One run. InvalidArgument, NotFound (provider), AlreadyExists (run or request id), Unavailable."""
+        change, stored = self._begin(start)
+        return Started(change.run, False) if stored is None else await self._outcome(start, change, stored)
+
+    async def start_many(self, starts: Sequence[Start]) -> Sequence[Started | RuncastError]:
+        """Many runs, gathered by one commit, each with an outcome of its own."""
+        begun: list[tuple[Change, asyncio.Future[Change | Result] | None] | RuncastError] = []
+        for start in starts:
+            try:
+                begun.append(self._begin(start))
+            except RuncastError as error:
+                begun.append(error)
+        outcomes: list[Started | RuncastError] = []
+        for start, one in zip(starts, begun, strict=True):
+            if isinstance(one, RuncastError):
+                outcomes.append(one)
+                continue
+            change, stored = one
+            try:
+                outcomes.append(
+                    Started(change.run, False)
+                    if stored is None
+                    else await self._outcome(start, change, stored)
+                )
+            except RuncastError as error:
+                outcomes.append(error)
+        return outcomes
+
+    def _begin(self, start: Start) -> "tuple[Change, asyncio.Future[Change | Result] | None]":
+        """Check a request and send its run to be stored; without a future where it is only to be checked."""
         definition = self._definition(start)
         now = self._clock.now()
         run_id = start.run_id or self._clock.new_id("run")
         change = lifecycle.create(run_id, definition, now, start.start_after)
         if start.validate_only:
-            return Started(change.run, False)
+            return change, None
         request = None
         if start.request_id:
             request = Request(start.principal, start.request_id, start.digest, run_id, now + _REQUEST_KEPT)
-        result = await self._store(change, request, now)
+        return change, self._store(change, request, now)
+
+    async def _outcome(
+        self, start: Start, change: Change, stored: "asyncio.Future[Change | Result]"
+    ) -> Started:
+        result = await stored
         if isinstance(result, Change):
             return Started(result.run, True)
-        return await self._existing(start, run_id, result)
-
-    async def start_many(self, starts: Sequence[Start]) -> Sequence[Started | RuncastError]:
-        """Many runs, gathered by one commit, each with an outcome of its own."""
-        outcomes = await asyncio.gather(*[self.start(start) for start in starts], return_exceptions=True)
-        for outcome in outcomes:
-            if isinstance(outcome, BaseException) and not isinstance(outcome, RuncastError):
-                raise outcome
-        return outcomes  # type: ignore[return-value]  # whatever else was raised above
+        return await self._existing(start, change.run.id, result)
 
     def _definition(self, start: Start) -> Definition:
         check(start)

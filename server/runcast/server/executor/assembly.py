@@ -15,7 +15,7 @@ def executors(
     registry: Registry,
     providers: Sequence[str],
     *,
-    async_slots: int = 100,
+    async_slots: int = 256,
     thread_slots: int = 32,
     process_slots: int | None = None,
 ) -> dict[Execution, Executor]:

@@ -17,7 +17,7 @@ class AsyncExecutor(LocalExecutor):
 
     kind = Execution.ASYNC
 
-    def __init__(self, run: RunAsync, slots: int = 100) -> None:
+    def __init__(self, run: RunAsync, slots: int = 256) -> None:
         super().__init__(slots)
         self.run = run
         self._watchdog: Watchdog | None = None

@@ -22,15 +22,16 @@ class State(IntEnum):
     CANCELLED = 19
     TIMED_OUT = 20
 
-    @property
-    def final(self) -> bool:
-        """Whether the run has ended; final runs never change."""
-        return self >= 16
+    final: bool
+    """Whether the run has ended; final runs never change."""
 
-    @property
-    def executing(self) -> bool:
-        """Whether an attempt's code may be running."""
-        return self in (State.RUNNING, State.PAUSING, State.CANCELLING)
+    executing: bool
+    """Whether an attempt's code may be running."""
+
+    def __init__(self, value: int) -> None:
+        # Attributes and not properties: they are looked at a dozen times for each run.
+        self.final = value >= 16
+        self.executing = value in (3, 5, 8)
 
 
 class Execution(IntEnum):

@@ -15,8 +15,10 @@ from runcast.v1 import event_pb2, payload_pb2, provider_pb2, run_pb2, run_spec_p
 
 def timestamp(micros: int | None) -> Timestamp | None:
     """An instant; None stays unset."""
-    if micros is None:
-        return None
+    return None if micros is None else _instant(micros)
+
+
+def _instant(micros: int) -> Timestamp:
     seconds, rest = divmod(micros, 1_000_000)
     return Timestamp(seconds=seconds, nanos=rest * 1_000)
 
@@ -59,38 +61,22 @@ def spec_message(spec: runs.Spec) -> run_spec_pb2.RunSpec:
     )
 
 
-def payload_message(payload: runs.Payload | None) -> payload_pb2.Payload | None:
+def payload_message(payload: runs.Payload) -> payload_pb2.Payload:
     """Parameters or a result."""
-    if payload is None:
-        return None
-    if payload.json is not None:
-        return payload_pb2.Payload(content_type=payload.content_type, json=payload.json)
-    if payload.data is not None:
-        return payload_pb2.Payload(content_type=payload.content_type, data=payload.data)
-    return payload_pb2.Payload(content_type=payload.content_type, artifact=payload.artifact or "")
+    message = payload_pb2.Payload()
+    _set_payload(message, payload)
+    return message
 
 
 def run_message(run: runs.Run, *, full: bool = True) -> run_pb2.Run:
     """A run; without spec, input, output, failures and refs where not `full`."""
-    definition, outcome, cancellation = run.definition, run.outcome, run.cancellation
+    definition, outcome = run.definition, run.outcome
     message = run_pb2.Run(
         id=run.id,
         state=run.state,  # type: ignore[arg-type]  # the model's values are the wire's
         provider=definition.provider,
-        task=definition.task,
-        task_generation=definition.task_generation,
-        error=run_error(outcome.error) if outcome.error else None,
-        summary=outcome.summary,
-        progress=progress_message(run.progress) if run.progress else None,
-        cancellation=cancellation_message(cancellation) if cancellation else None,
         attempt=run.attempt,
         last_sequence=run.last_sequence,
-        failure_count=run.failure_count,
-        labels=definition.labels,
-        parent_run=definition.parent_run,
-        retry_of=definition.retry_of,
-        schedule=definition.schedule,
-        has_checkpoint=run.checkpoint_number > 0,
         etag=str(run.version),
         create_time=timestamp(run.create_time),
         queue_time=timestamp(run.queue_time),
@@ -99,16 +85,49 @@ def run_message(run: runs.Run, *, full: bool = True) -> run_pb2.Run:
         next_attempt_time=timestamp(run.next_attempt_time),
         expire_time=timestamp(run.expire_time),
     )
+    _add_what_is_rare(message, run)
     if full:
         message.spec.CopyFrom(spec_message(definition.spec))
-        message.input.CopyFrom(payload_message(definition.input) or payload_pb2.Payload())
+        _set_payload(message.input, definition.input)
         if outcome.output is not None:
-            message.output.CopyFrom(payload_message(outcome.output) or payload_pb2.Payload())
+            _set_payload(message.output, outcome.output)
         if outcome.failures:
             message.failures.extend(failure_message(failure) for failure in outcome.failures)
         if outcome.refs:
             message.refs.extend(ref_message(ref) for ref in outcome.refs)
     return message
+
+
+def _add_what_is_rare(message: run_pb2.Run, run: runs.Run) -> None:
+    definition, outcome = run.definition, run.outcome
+    if outcome.error is not None:
+        message.error.CopyFrom(run_error(outcome.error))
+    if outcome.summary:
+        message.summary = outcome.summary
+    if run.progress is not None:
+        message.progress.CopyFrom(progress_message(run.progress))
+    if run.cancellation is not None:
+        message.cancellation.CopyFrom(cancellation_message(run.cancellation))
+    if definition.labels:
+        message.labels.update(definition.labels)
+    if run.failure_count:
+        message.failure_count = run.failure_count
+    if run.checkpoint_number:
+        message.has_checkpoint = True
+    if definition.task:
+        message.task, message.task_generation = definition.task, definition.task_generation
+    message.parent_run, message.retry_of = definition.parent_run, definition.retry_of
+    message.schedule = definition.schedule
+
+
+def _set_payload(message: payload_pb2.Payload, payload: runs.Payload) -> None:
+    message.content_type = payload.content_type
+    if payload.json is not None:
+        message.json = payload.json
+    elif payload.data is not None:
+        message.data = payload.data
+    else:
+        message.artifact = payload.artifact or ""
 
 
 def progress_message(progress: runs.Progress) -> run_pb2.Progress:
