@@ -8,6 +8,9 @@ from pathlib import Path
 
 from runcast.provider import Context, SyncContext, provider
 
+# Named, so that nothing takes the int for superfluous beside the float.
+Exact = int | float | str | list[int] | None
+
 
 @provider
 async def nothing() -> None:
@@ -37,7 +40,7 @@ async def until(ctx: Context, path: str, lines: int = 0) -> str:
 
 
 @provider
-async def echo(value: float | str | list[int] | None = None) -> int | float | str | list[int] | None:
+async def echo(value: Exact = None) -> Exact:
     """Give the parameter back."""
     return value
 
