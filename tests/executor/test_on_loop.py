@@ -42,7 +42,7 @@ async def test_a_loop_that_is_only_busy_is_not_told(caplog: pytest.LogCaptureFix
 
 
 async def test_a_second_of_attempts_that_do_nothing_holds_thousands() -> None:
-    executor, recorder = AsyncExecutor(run_async), Recorder()
+    executor, recorder = AsyncExecutor(run_async, 100), Recorder()
     call, number = Call("run-1", 1, "answer", "null"), 5_000
     begin = time.perf_counter()
     for _ in range(number // executor.slots):
