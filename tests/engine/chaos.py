@@ -49,6 +49,8 @@ class Chaos:
             await thing()
             for _ in range(self.random.randrange(8)):
                 await asyncio.sleep(0)
+            if self.random.random() < 0.3:
+                await asyncio.sleep(0.003)
         await self.come_to_rest()
 
     # What may happen.
@@ -211,7 +213,7 @@ class Chaos:
             while True:
                 for attempt in self.server.coroutines.attempts:
                     attempt.end()
-                runs = [await self.server.get(run_id) for run_id in self.known]
+                runs = [await self.server.get(run_id) for run_id in [*self.known]]
                 if all(map(resting, runs)) and not len(self.server.engine._ownership):
                     break
                 self.server.clock.advance(1)

@@ -12,7 +12,7 @@ async def test_every_random_history_holds_together(
     serve: Serve, seed: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     chaos = Chaos(serve, seed)
-    await chaos.run(150)
+    await chaos.run(200)
     assert len(chaos.known) > 10, "too little happened for this to prove anything"
     await chaos.judge()
     assert not [record for record in caplog.records if record.exc_info]

@@ -186,6 +186,28 @@ async def test_a_store_that_stored_without_an_answer_is_not_told_the_end_twice(s
     assert ended == await server.store.inner.get(run.id)
 
 
+async def test_whoever_waits_for_an_end_that_was_stored_without_an_answer_hears_of_it(server: Server) -> None:
+    run, attempt = await server.running()
+    waiting = asyncio.create_task(server.engine.wait(run.id, 60))
+    following = Following(server, run.id, heartbeat=60.0)
+    await following.shows(CaughtUp)
+    server.store.afterwards.append(Unavailable("the connection broke"))
+    attempt.end()
+    await within(waiting)
+    assert waiting.result().state is State.SUCCEEDED
+    await within(following.task)
+
+
+async def test_a_run_that_was_queued_without_an_answer_is_found_in_the_queue(server: Server) -> None:
+    run, attempt = await server.running("retrying")
+    attempt.end(FAILURE)
+    await server.becomes(run.id, State.BACKING_OFF)
+    server.store.afterwards.append(Unavailable("the connection broke"))
+    await server.later(8)
+    await server.sweep()
+    assert (await server.attempt()).call.attempt == 2
+
+
 async def test_a_run_whose_checkpoint_cannot_be_read_now_begins_when_it_can(server: Server) -> None:
     run, attempt = await server.running("resuming", overrides={"retry": {"max_attempts": 2, "jitter": 0.0}})
     await attempt.sink.commit(SaveCheckpoint(b"here"))

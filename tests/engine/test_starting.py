@@ -178,7 +178,7 @@ async def test_a_store_that_fails_is_an_error_and_gives_the_slot_back(server: Se
     assert server.coroutines.idle
     with pytest.raises(NotFound):
         await server.get("mine")
-    assert (await server.start(run_id="mine")).state is State.RUNNING
+    await server.running_later(run_id="mine")
 
 
 async def test_a_store_that_fails_strangely_says_nothing_of_it_and_the_server_goes_on(
@@ -215,6 +215,20 @@ async def test_many_starts_are_one_commit_with_an_outcome_each(server: Server) -
     assert [type(outcome) for outcome in outcomes] == [Started, NotFound, Started, AlreadyExists]
     assert [len(groups) for groups in server.store.saved] == [3]
     assert server.coroutines.taken == 2
+
+
+async def test_a_caller_of_many_that_leaves_hears_of_nothing_and_leaves_no_error_behind(
+    server: Server,
+) -> None:
+    server.store.hold()
+    server.store.fail("save", Unavailable("the store is away"))
+    starts = [Start(provider="work") for _ in range(3)]
+    starting = asyncio.create_task(server.engine.start_many(starts))
+    await within(server.store.arrived.wait())
+    starting.cancel()
+    await asyncio.wait([starting])
+    server.store.release()
+    await server.until(lambda: server.coroutines.taken == 0)
 
 
 async def test_a_start_whose_parameters_are_no_json_is_refused(server: Server) -> None:

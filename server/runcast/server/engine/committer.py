@@ -15,11 +15,17 @@ Done = Callable[[Result | RuncastError], None]
 
 
 class Committer:
-    """The one way to the repository's writing verb: durable, then visible (`publish`), then acknowledged (`done`)."""
+    """The one way to the repository's writing verb: durable, then visible (`publish`), then acknowledged (`done`).
 
-    def __init__(self, repository: Repository, publish: Callable[[Change], None]) -> None:
+    `doubt` hears of changes that failed: a store that breaks in the middle may have kept them.
+    """
+
+    def __init__(
+        self, repository: Repository, publish: Callable[[Change], None], doubt: Callable[[Change], None]
+    ) -> None:
         self._repository = repository
         self._publish = publish
+        self._doubt = doubt
         self._waiting: list[tuple[Group, Done]] = []
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
@@ -79,6 +85,9 @@ class Committer:
                     if type(result) is Saved:
                         for change in group.changes:
                             self._publish(change)
+                    elif isinstance(result, Unavailable):
+                        for change in group.changes:
+                            self._doubt(change)
                     done(result)
                 except Exception:
                     log.exception("what follows a commit failed")

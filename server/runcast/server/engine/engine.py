@@ -67,11 +67,11 @@ class Engine:
         self._executors = executors
         self._clock = clock
         self._providers = {provider.name: provider for provider in catalog.describe()}
-        self._committer = Committer(repository, self._publish)
+        self._committer = Committer(repository, self._publish, self._doubt)
         self._journal = Journal(repository, self.boot_id)
         self._lease = Lease(repository, self.boot_id, clock, self._lost)
         self._ownership = Ownership(
-            repository, self._journal, self._committer, executors, clock, lease=self._lease
+            repository, self._journal, notifier, self._committer, executors, clock=clock, lease=self._lease
         )
         self._watcher = Watcher(self._journal, notifier, lambda: self.draining)
         self._sweeper = Sweeper(
@@ -137,6 +137,11 @@ class Engine:
         self._journal.append(change)
         self._notifier.publish(run.id, final=run.state.final)
         self._sweeper.note(run)
+
+    def _doubt(self, change: Change) -> None:
+        """Nobody knows whether this was stored: let whoever waits for the run look."""
+        self._notifier.publish(change.run.id, final=True)
+        self._sweeper.doubt()
 
     # Starting and finding.
 

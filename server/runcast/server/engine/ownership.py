@@ -13,6 +13,7 @@ from runcast.server.executor.abc import Executor, Running
 from runcast.server.model.call import Raised
 from runcast.server.model.errors import RuncastError, Unavailable
 from runcast.server.model.run import Checkpoint, Error, Execution, Run
+from runcast.server.notifier.abc import Notifier
 from runcast.server.repository.abc import Repository
 
 _RETRY_SECONDS = 0.2
@@ -58,18 +59,20 @@ class Ownership:
         self,
         repository: Repository,
         journal: Journal,
+        notifier: Notifier,
         committer: Committer,
         executors: Mapping[Execution, Executor],
-        clock: Clock,
         *,
+        clock: Clock,
         lease: Lease,
     ) -> None:
         self._repository = repository
-        self._journal = journal
         self._committer = committer
         self._executors = executors
         self._clock = clock
         self._lease = lease
+        self._journal = journal
+        self._notifier = notifier
         self.backlog = Backlog()
         self.strays: set[str] = set()
         self._owned: dict[str, OwnedRun] = {}
@@ -120,7 +123,7 @@ class Ownership:
             self.release(execution, unsure=run.id)
             return
         self._claiming -= 1
-        owned = OwnedRun(run, self._committer, self._clock, reread=self._journal.reread, on_over=self._over)
+        owned = OwnedRun(run, self._committer, self._clock, reread=self._reread, on_over=self._over)
         self._owned[run.id] = owned
         executor = self._executors[execution]
         if run.checkpoint_number == 0:
@@ -145,11 +148,17 @@ class Ownership:
             return
         owned.begin(executor, checkpoint)
 
+    async def _reread(self, run_id: str) -> Run:
+        run = await self._journal.reread(run_id)
+        self._notifier.publish(run_id, final=run.state.final)
+        return run
+
     def _over(self, owned: OwnedRun) -> None:
         run_id = owned.run.id
         del self._owned[run_id]
         if owned.run.state.executing:
             self._journal.forget(run_id)
+            self._notifier.publish(run_id, final=True)
             self.strays.add(run_id)
         if owned.handle is not None and owned.handle.alive:
             self._outlived[run_id] = owned.handle

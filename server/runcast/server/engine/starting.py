@@ -12,11 +12,13 @@ from runcast.server.engine.journal import Journal
 from runcast.server.engine.ownership import Ownership
 from runcast.server.engine.request import Start, check, merged
 from runcast.server.model import lifecycle
-from runcast.server.model.change import Change, Group, Known, Request, Result, Saved, fold
+from runcast.server.model.change import Change, Group, Known, Request, Result, Saved
 from runcast.server.model.errors import AlreadyExists, FailedPrecondition, NotFound, RuncastError
-from runcast.server.model.run import Definition, Payload, Run, State
+from runcast.server.model.run import Definition, Execution, Payload, Run, State
 
 _REQUEST_KEPT = 48 * 3600 * 1_000_000
+
+_Begun = tuple[Change, asyncio.Future[Change | Result] | None]
 
 
 class Started(Struct, frozen=True):
@@ -57,40 +59,51 @@ class Starter:
 
     async def start_many(self, starts: Sequence[Start]) -> Sequence[Started | RuncastError]:
         """Many runs, gathered by one commit, each with an outcome of its own."""
-        begun: list[tuple[Change, asyncio.Future[Change | Result] | None] | RuncastError] = []
+        begun: list[_Begun | RuncastError] = []
         for start in starts:
             try:
                 begun.append(self._begin(start))
             except RuncastError as error:
                 begun.append(error)
-        outcomes: list[Started | RuncastError] = []
-        for start, one in zip(starts, begun, strict=True):
-            if isinstance(one, RuncastError):
-                outcomes.append(one)
-                continue
-            change, stored = one
-            try:
-                outcomes.append(
-                    Started(change.run, False)
-                    if stored is None
-                    else await self._outcome(start, change, stored)
-                )
-            except RuncastError as error:
-                outcomes.append(error)
-        return outcomes
+        try:
+            return [await self._outcome_of(start, one) for start, one in zip(starts, begun, strict=True)]
+        finally:
+            for one in begun:  # where the caller has left, nobody looks at the rest any more
+                if isinstance(one, tuple) and one[1] is not None:
+                    one[1].cancel()
 
-    def _begin(self, start: Start) -> "tuple[Change, asyncio.Future[Change | Result] | None]":
+    async def _outcome_of(self, start: Start, begun: _Begun | RuncastError) -> Started | RuncastError:
+        if isinstance(begun, RuncastError):
+            return begun
+        change, stored = begun
+        try:
+            return (
+                Started(change.run, False) if stored is None else await self._outcome(start, change, stored)
+            )
+        except RuncastError as error:
+            return error
+
+    def _begin(self, start: Start) -> _Begun:
         """Check a request and send its run to be stored; without a future where it is only to be checked."""
         definition = self._definition(start)
         now = self._clock.now()
         run_id = start.run_id or self._clock.new_id("run")
-        change = lifecycle.create(run_id, definition, now, start.start_after)
         if start.validate_only:
-            return change, None
+            return lifecycle.create(run_id, definition, now, start.start_after), None
         request = None
         if start.request_id:
             request = Request(start.principal, start.request_id, start.digest, run_id, now + _REQUEST_KEPT)
-        return change, self._store(change, request, now)
+        kind, after = definition.execution, start.start_after
+        claimed = (after is None or after <= now) and self._claims(kind)
+        if claimed:
+            change = lifecycle.create_claimed(run_id, definition, self._boot_id, now)
+        else:
+            change = lifecycle.create(run_id, definition, now, after)
+        return change, self._store(change, request, kind, claimed=claimed)
+
+    def _claims(self, kind: Execution) -> bool:
+        """Take a slot for a new run, unless it has to wait for one, or behind others."""
+        return kind not in self._backlog and self._may_claim() and self._ownership.acquire(kind)
 
     async def _outcome(
         self, start: Start, change: Change, stored: "asyncio.Future[Change | Result]"
@@ -125,21 +138,20 @@ class Starter:
             trace_parent=start.trace_parent,
         )
 
-    def _store(self, change: Change, request: Request | None, now: int) -> "asyncio.Future[Change | Result]":
-        """Commit a new run, claimed at once where a slot is free; it begins also when nobody waits any more."""
+    def _store(
+        self, change: Change, request: Request | None, kind: Execution, *, claimed: bool
+    ) -> "asyncio.Future[Change | Result]":
+        """Commit a new run; it begins also when nobody waits any more."""
         answer: asyncio.Future[Change | Result] = asyncio.get_running_loop().create_future()
-        run, kind = change.run, change.run.definition.execution
+        run = change.run
         waits = run.state is State.QUEUED
-        claimed = waits and kind not in self._backlog and self._may_claim() and self._ownership.acquire(kind)
-        if claimed:
-            change = fold((change, lifecycle.claim(run, self._boot_id, now)))
-        elif waits:
+        if waits:
             self._backlog.expect(kind)
 
         def done(result: Result | RuncastError) -> None:
             saved, failed = type(result) is Saved, isinstance(result, RuncastError)
             if claimed and saved:
-                self._ownership.begin(change.run, kind)
+                self._ownership.begin(run, kind)
             elif claimed:
                 self._ownership.release(kind, unsure=run.id if failed else "")
             elif waits:

@@ -75,6 +75,12 @@ class Sweeper:
             self._backlog.add(self._kind(run))
             self._poked.set()
 
+    def doubt(self) -> None:
+        """Something may have been stored of which nothing is known: any kind of work may have runs waiting."""
+        self._queued += 1
+        for kind in Execution:
+            self._backlog.add(kind)
+
     def slot_freed(self, kind: Execution) -> None:
         """A slot of this kind came free."""
         if kind in self._backlog:
