@@ -49,9 +49,9 @@ class Store:
 
     def save(self, change: Change) -> None:
         """Store a change without judging it."""
-        if Part.DEFINITION in change.parts:
+        if change.parts & Part.DEFINITION:
             self.definition = change.run.definition
-        if Part.OUTCOME in change.parts:
+        if change.parts & Part.OUTCOME:
             self.outcome = change.run.outcome
         self.hot = hot_row(change.run)
         self.events.extend(change.events)

@@ -98,6 +98,7 @@ def test_a_new_verb_and_a_new_way_to_end_need_a_row() -> None:
     """What a trigger can be: whoever adds to these lists adds rows."""
     verbs = {"create", "claim", "cancel", "pause", "resume", "expire", "ask_to_stop"}
     parts = {"next_version", "requeue", "stand", "finish", "cancelled_error"}
+    parts.add("create_claimed")  # test_fold: create and claim in one
     assert public_functions(lifecycle) == verbs | parts
     assert public_functions(attempts) == {"fence", "report", "end", "lose"}
     assert set(get_args(End)) == {Returned, Raised, Stopped, Abandoned}

@@ -36,7 +36,7 @@ def change(
     run: Run,
     *,
     events: int = 0,
-    parts: Part = Part.NONE,
+    parts: int = Part.NONE,
     checkpoint: Checkpoint | None = None,
     closed: tuple[Attempt, ...] = (),
 ) -> Change:

@@ -63,8 +63,8 @@ class Model:
                 self.runs = before
                 return Stale(run.id)
             old = self.runs.get(run.id)
-            outcome = run.outcome if Part.OUTCOME in change.parts else old.outcome if old else Outcome()
-            definition = run.definition if Part.DEFINITION in change.parts or not old else old.definition
+            outcome = run.outcome if change.parts & Part.OUTCOME else old.outcome if old else Outcome()
+            definition = run.definition if change.parts & Part.DEFINITION or not old else old.definition
             self.runs[run.id] = structs.replace(run, outcome=outcome, definition=definition)
         for change in group.changes:
             self.tell(change)

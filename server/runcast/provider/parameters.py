@@ -46,6 +46,8 @@ class Parameters:
         back what it writes, such as a secret: then they stay as given. Empty text counts as `{}`. InvalidArgument with
         one violation for each wrong field.
         """
+        if not self.names and text in ("", "{}"):
+            return "{}"
         given = _object(text if text.strip() else "{}")
         if not self.names and not given:
             return "{}"

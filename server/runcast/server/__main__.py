@@ -15,7 +15,6 @@ import sys
 import time
 from typing import Any
 
-import uuid6
 import uvloop
 
 from runcast.provider import capture
@@ -31,10 +30,14 @@ from runcast.server.rpc.server import Server
 from runcast.server.settings import Settings, read_settings
 
 _PATIENCE = 2.0
+_CHANCE = (1 << 62) - 1
 
 
 class SystemClock(Clock):
     """The machine's time, and chance."""
+
+    def __init__(self) -> None:
+        self._newest = 0
 
     def now(self) -> int:
         """Microseconds since 1970 UTC."""
@@ -49,8 +52,12 @@ class SystemClock(Clock):
         return random.random()  # noqa: S311 - spreads retries; guards nothing
 
     def new_id(self, prefix: str) -> str:
-        """By time, then by chance."""
-        return f"{prefix}_{uuid6.uuid7().hex}"
+        """A UUIDv7 in hex: by time, in the order of the calls, then by chance."""
+        # RFC 9562's method 3: 48 bits of milliseconds, 12 of their fraction, which a call too soon counts up.
+        millis, nanos = divmod(time.time_ns(), 1_000_000)
+        self._newest = newest = max(millis << 12 | nanos * 4096 // 1_000_000, self._newest + 1)
+        chance = int.from_bytes(os.urandom(8)) & _CHANCE
+        return f"{prefix}_{newest >> 12 << 80 | 7 << 76 | (newest & 0xFFF) << 64 | 2 << 62 | chance:032x}"
 
 
 async def serve(settings: Settings) -> None:

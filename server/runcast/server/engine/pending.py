@@ -120,6 +120,8 @@ _DECISIVE = (Ask, Returned, Raised, Stopped, Abandoned)
 def changes_of(run: Run, attempt: int, items: Sequence[Item], clock: Clock) -> list[Change]:
     """What these items make of the run, in order, each decided on the one before."""
     now = clock.now()
+    if len(items) == 1 and type(items[0]) is Returned:
+        return [attempts.end(run, attempt, items[0], now, 0.0)]  # a success has nothing that chance decides
     changes: list[Change] = []
     reports: list[Report] = []
     for item in items:

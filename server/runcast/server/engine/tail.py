@@ -24,11 +24,11 @@ class Batch:
 
     __slots__ = ("__weakref__", "events", "first", "last", "weight")
 
-    def __init__(self, events: tuple[Event, ...]) -> None:
+    def __init__(self, events: tuple[Event, ...], weight: int) -> None:
         self.events = events
         self.first = events[0].sequence
         self.last = events[-1].sequence
-        self.weight = _weight(events)
+        self.weight = weight
 
     @property
     def full(self) -> bool:
@@ -37,14 +37,15 @@ class Batch:
 
 
 class Tail:
-    """The newest committed version of a run and the end of its journal."""
+    """The newest committed version of a run and the end of its journal; made into batches once somebody reads."""
 
-    __slots__ = ("_batches", "_count", "_merged", "_starts", "run", "weight")
+    __slots__ = ("_batches", "_count", "_last", "_merged", "_starts", "_unread", "run", "weight")
 
     def __init__(self, run: Run) -> None:
         self.run = run
         self.weight = 0
-        self._count = 0
+        self._count = self._last = 0
+        self._unread: list[tuple[tuple[Event, ...], int]] = []
         self._batches: deque[Batch] = deque()
         self._starts: dict[int, Batch] = {}
         self._merged: dict[int, Batch] = {}
@@ -52,15 +53,30 @@ class Tail:
     def append(self, change: Change) -> None:
         """Take in a change that is durable."""
         self.run = change.run
-        if not change.events:
+        events = change.events
+        if not events:
             return
-        if self._batches and self._batches[-1].last + 1 != change.events[0].sequence:
+        if self._last and self._last + 1 != events[0].sequence:
             self._clear()  # another server wrote what lies between
-        for batch in batches(change.events):
-            self._batches.append(batch)
-            self._starts[batch.first] = batch
-            self._count += len(batch.events)
-            self.weight += batch.weight
+        weight = _weight(events)
+        self._unread.append((events, weight))
+        self._last = events[-1].sequence
+        self._count += len(events)
+        self.weight += weight
+        if self._count > _EVENTS_PER_TAIL or self.weight > _WEIGHT_PER_TAIL:
+            self._gather()
+            self._drop_oldest()
+
+    def _gather(self) -> None:
+        """Make batches of what came since the last reading."""
+        for events, weight in self._unread:
+            small = len(events) <= EVENTS_PER_BATCH and weight <= _WEIGHT_PER_BATCH
+            for batch in (Batch(events, weight),) if small else batches(events):
+                self._batches.append(batch)
+                self._starts[batch.first] = batch
+        self._unread.clear()
+
+    def _drop_oldest(self) -> None:
         while len(self._batches) > 1 and (self._count > _EVENTS_PER_TAIL or self.weight > _WEIGHT_PER_TAIL):
             dropped = self._batches.popleft()
             del self._starts[dropped.first]
@@ -69,6 +85,8 @@ class Tail:
 
     def read(self, after: int) -> Batch | None:
         """What follows `after`, or None where that is not in memory (any more)."""
+        if self._unread:
+            self._gather()
         if not self._batches or after + 1 < self._batches[0].first or after >= self._batches[-1].last:
             return None
         newest = self._batches[-1]
@@ -88,6 +106,7 @@ class Tail:
                 yield from batch.events[max(0, after + 1 - batch.first) :]
 
     def _clear(self) -> None:
+        self._unread.clear()
         self._batches.clear()
         self._starts.clear()
         self._merged.clear()
@@ -97,30 +116,31 @@ class Tail:
 def batches(events: Iterable[Event]) -> Iterator[Batch]:
     """The events in batches of bounded number and weight, none of them empty."""
     if isinstance(events, tuple) and len(events) <= EVENTS_PER_BATCH:
-        whole = Batch(events)
-        if whole.weight <= _WEIGHT_PER_BATCH:
-            yield whole
+        whole = _weight(events)
+        if whole <= _WEIGHT_PER_BATCH:
+            yield Batch(events, whole)
             return
     taken: list[Event] = []
     total = 0
     for event in events:
         weight = _weight((event,))
         if taken and (len(taken) >= EVENTS_PER_BATCH or total + weight > _WEIGHT_PER_BATCH):
-            yield Batch(tuple(taken))
+            yield Batch(tuple(taken), total)
             taken, total = [], 0
         taken.append(event)
         total += weight
     if taken:
-        yield Batch(tuple(taken))
+        yield Batch(tuple(taken), total)
 
 
 def _weight(events: tuple[Event, ...]) -> int:
     """About how many bytes they take."""
     total = 200 * len(events)
     for event in events:
-        weigh = _WEIGH.get(type(event.body))
-        if weigh is not None:
-            total += weigh(event.body)
+        body = event.body
+        kind = type(body)
+        if kind in _WEIGH:
+            total += _WEIGH[kind](body)
     return total
 
 

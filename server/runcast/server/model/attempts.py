@@ -250,8 +250,11 @@ def _recover(run: Run, now: int, ended: AttemptState) -> Change:
     return finish(run, now, State.FAILED, bodies, parts=Part.OUTCOME, outcome=outcome, current=current)
 
 
+_FINISHED: dict[AttemptState, tuple[Body, ...]] = {state: (AttemptFinished(state),) for state in AttemptState}
+
+
 def _finished(state: AttemptState) -> tuple[Body, ...]:
-    return (AttemptFinished(state),)
+    return _FINISHED[state]
 
 
 def _close(run: Run, state: AttemptState, now: int) -> Attempt:

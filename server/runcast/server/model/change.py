@@ -1,7 +1,7 @@
 """What the one writing verb of the repository takes and answers."""
 
 from collections.abc import Sequence
-from enum import IntEnum, IntFlag
+from enum import IntEnum
 
 from msgspec import Struct, structs
 
@@ -18,8 +18,8 @@ class Durability(IntEnum):
     AS_CONFIGURED = 4
 
 
-class Part(IntFlag):
-    """The parts of a run that a change rewrites beside the hot row."""
+class Part(IntEnum):
+    """The parts of a run that a change rewrites beside the hot row: bits, and plain numbers where there are several."""
 
     NONE = 0
     DEFINITION = 1
@@ -35,7 +35,7 @@ class Change(Struct, frozen=True):
 
     run: Run
     events: tuple[Event, ...] = ()
-    parts: Part = Part.NONE
+    parts: int = Part.NONE
     checkpoint: Checkpoint | None = None
     closed: tuple[Attempt, ...] = ()
 
@@ -82,7 +82,7 @@ def fold(changes: Sequence[Change]) -> Change:
     if len(changes) == 1:
         return changes[0]
     first, last = changes[0], changes[-1]
-    parts = Part.NONE
+    parts = 0
     checkpoint = None
     events: list[Event] = []
     closed: list[Attempt] = []

@@ -31,6 +31,8 @@ _WAITING = (State.SCHEDULED, State.QUEUED, State.BACKING_OFF)
 _STANDING = (State.PAUSED, State.INTERRUPTED)
 _CANCELLED = 1
 DEADLINE_EXCEEDED = 4
+_CREATED = StateChanged(None, State.QUEUED)
+_CLAIMED = StateChanged(State.QUEUED, State.RUNNING)
 
 
 def next_version(
@@ -38,7 +40,7 @@ def next_version(
     now: int,
     bodies: tuple[Body, ...],
     *,
-    parts: Part = Part.NONE,
+    parts: int = Part.NONE,
     checkpoint: Checkpoint | None = None,
     closed: tuple[Attempt, ...] = (),
     **fields: Any,
@@ -47,7 +49,9 @@ def next_version(
     last = run.last_sequence
     number = fields.get("attempt", run.attempt)
     events = tuple([Event(sequence, now, number, body) for sequence, body in enumerate(bodies, last + 1)])
-    changed = replace(run, version=run.version + 1, last_sequence=last + len(events), **fields)
+    fields["version"] = run.version + 1
+    fields["last_sequence"] = last + len(events)
+    changed = replace(run, **fields)
     force_setattr(changed, "wake_time", wake_time(changed))
     return Change(changed, events, parts, checkpoint, closed)
 
@@ -59,6 +63,31 @@ def create(run_id: str, definition: Definition, now: int, start_after: int | Non
     blank = Run(run_id, -1, state, now, definition=definition)
     timing: dict[str, Any] = {"next_attempt_time": start_after} if later else _queue(blank, now)
     return next_version(blank, now, (StateChanged(None, state),), parts=Part.DEFINITION, **timing)
+
+
+def create_claimed(run_id: str, definition: Definition, owner: str, now: int) -> Change:
+    """A new run that RUNs at once: what `create` and `claim` by `owner` fold into."""
+    run = Run(
+        run_id,
+        0,
+        State.RUNNING,
+        now,
+        1,
+        owner,
+        last_sequence=3,
+        current=Attempt(1, AttemptState.RUNNING, owner, now),
+        queue_time=now,
+        start_time=now,
+        run_deadline=after(now, definition.spec.timeouts.run),
+        definition=definition,
+    )
+    force_setattr(run, "wake_time", wake_time(run))
+    events = (
+        Event(1, now, 0, _CREATED),
+        Event(2, now, 1, _CLAIMED),
+        Event(3, now, 1, AttemptStarted(owner, False)),
+    )
+    return Change(run, events, Part.DEFINITION)
 
 
 def claim(run: Run, owner: str, now: int) -> Change:
@@ -75,7 +104,7 @@ def claim(run: Run, owner: str, now: int) -> Change:
     return next_version(
         run,
         now,
-        (StateChanged(State.QUEUED, State.RUNNING), AttemptStarted(owner, from_checkpoint)),
+        (_CLAIMED, AttemptStarted(owner, from_checkpoint)),
         parts=parts,
         closed=closed,
         state=State.RUNNING,
@@ -246,25 +275,22 @@ def stand(
 
 
 def finish(
-    run: Run, now: int, state: State, bodies: tuple[Body, ...], parts: Part = Part.NONE, **fields: Any
+    run: Run, now: int, state: State, bodies: tuple[Body, ...], parts: int = Part.NONE, **fields: Any
 ) -> Change:
     """Any state → a final one; the change of state is the run's last event, its reason that of the run's error."""
     error = fields.get("outcome", run.outcome).error
     bodies = (*bodies, StateChanged(run.state, state, error.reason if error else ""))
     end = {
+        **_REST,
         "state": state,
         "end_time": now,
         "run_deadline": None,
         "run_budget": None,
         "next_attempt_time": None,
+        "expire_time": after(now, run.spec.retention),
+        **fields,
     }
-    return next_version(
-        run,
-        now,
-        bodies,
-        parts=parts,
-        **(_REST | end | {"expire_time": after(now, run.spec.retention)} | fields),
-    )
+    return next_version(run, now, bodies, parts=parts, **end)
 
 
 _REST: dict[str, Any] = {"owner": "", "stop_cause": None, "stop_deadline": None, "kill_time": None}

@@ -7,8 +7,11 @@ _POISON = 5
 
 def earliest(*times: int | None) -> int | None:
     """The first of the instants that are set."""
-    known = [time for time in times if time is not None]
-    return min(known) if known else None
+    first: int | None = None
+    for time in times:
+        if time is not None and (first is None or time < first):
+            first = time
+    return first
 
 
 def after(time: int | None, duration: int | None) -> int | None:

@@ -216,8 +216,8 @@ class MemoryRepository(Repository):
 def _with_parts(change: Change, before: Run | None) -> Run:
     """The run as it is now stored: parts that the change does not rewrite stay as they were."""
     run = change.run
-    definition = run.definition if before is None or Part.DEFINITION in change.parts else before.definition
+    definition = run.definition if before is None or change.parts & Part.DEFINITION else before.definition
     outcome = Outcome() if before is None else before.outcome
-    if Part.OUTCOME in change.parts:
+    if change.parts & Part.OUTCOME:
         outcome = run.outcome
     return structs.replace(run, definition=definition, outcome=outcome)

@@ -136,7 +136,7 @@ class _Batch:
         ))  # fmt: skip
         self._define(key, of)
 
-    def _advance(self, key: int, run: Run, parts: Part) -> None:
+    def _advance(self, key: int, run: Run, parts: int) -> None:
         self._advanced.rows.append((
             key, run.id, run.version, run.state, run.wake_time, run.owner, run.queue_time, run.first_sequence,
             encode_row(run),
