@@ -5,7 +5,7 @@ from weakref import WeakKeyDictionary
 from runcast.server.engine.tail import Batch
 from runcast.server.engine.watching import CaughtUp, Completed, Frame, Gap, GoingAway, Heartbeat, Snapshot
 from runcast.server.model.event import Event
-from runcast.server.rpc.messages import duration, event_message, run_message, timestamp
+from runcast.server.rpc.messages import duration, event_message, fill_run, timestamp
 from runcast.v1 import run_service_pb2, watch_pb2
 
 _BYTES_PER_FRAME = 1 << 20
@@ -14,16 +14,16 @@ _RETRY_AFTER = 1_000_000
 _encoded: "WeakKeyDictionary[Batch, list[bytes]]" = WeakKeyDictionary()
 
 
-def frame_message(sequence: int, frame: Frame, now: int) -> watch_pb2.WatchFrame:
-    """Any frame but a batch."""
-    message = watch_pb2.WatchFrame(resume_sequence=sequence)
+def fill_frame(message: watch_pb2.WatchFrame, sequence: int, frame: Frame, now: int) -> None:
+    """Any frame but a batch, into an empty message."""
+    message.resume_sequence = sequence
     if isinstance(frame, Snapshot):
         run = frame.run
-        message.snapshot.run.CopyFrom(run_message(run))
+        fill_run(message.snapshot.run, run)
         message.snapshot.first_sequence = run.first_sequence
         message.snapshot.last_sequence = run.last_sequence
     elif isinstance(frame, Completed):
-        message.completed.run.CopyFrom(run_message(frame.run))
+        fill_run(message.completed.run, frame.run)
     elif isinstance(frame, CaughtUp):
         message.caught_up.SetInParent()
     elif isinstance(frame, Gap):
@@ -34,7 +34,6 @@ def frame_message(sequence: int, frame: Frame, now: int) -> watch_pb2.WatchFrame
     elif isinstance(frame, GoingAway):
         message.going_away.reason = watch_pb2.WatchFrame.GoingAway.REASON_DRAINING
         message.going_away.retry_after.CopyFrom(duration(_RETRY_AFTER))  # type: ignore[arg-type]
-    return message
 
 
 def stream_age_message(sequence: int) -> watch_pb2.WatchFrame:

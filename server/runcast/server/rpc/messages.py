@@ -70,21 +70,31 @@ def payload_message(payload: runs.Payload) -> payload_pb2.Payload:
 
 def run_message(run: runs.Run, *, full: bool = True) -> run_pb2.Run:
     """A run; without spec, input, output, failures and refs where not `full`."""
+    message = run_pb2.Run()
+    fill_run(message, run, full=full)
+    return message
+
+
+def fill_run(message: run_pb2.Run, run: runs.Run, *, full: bool = True) -> None:
+    """The same into an empty message, where it stands in another: putting a finished one there copies it."""
     definition, outcome = run.definition, run.outcome
-    message = run_pb2.Run(
-        id=run.id,
-        state=run.state,  # type: ignore[arg-type]  # the model's values are the wire's
-        provider=definition.provider,
-        attempt=run.attempt,
-        last_sequence=run.last_sequence,
-        etag=str(run.version),
-        create_time=timestamp(run.create_time),
-        queue_time=timestamp(run.queue_time),
-        start_time=timestamp(run.start_time),
-        end_time=timestamp(run.end_time),
-        next_attempt_time=timestamp(run.next_attempt_time),
-        expire_time=timestamp(run.expire_time),
-    )
+    message.id = run.id
+    message.state = run.state  # type: ignore[assignment]  # the model's values are the wire's
+    message.provider = definition.provider
+    message.attempt = run.attempt
+    message.last_sequence = run.last_sequence
+    message.etag = str(run.version)
+    _set_instant(message.create_time, run.create_time)
+    if run.queue_time is not None:
+        _set_instant(message.queue_time, run.queue_time)
+    if run.start_time is not None:
+        _set_instant(message.start_time, run.start_time)
+    if run.end_time is not None:
+        _set_instant(message.end_time, run.end_time)
+    if run.next_attempt_time is not None:
+        _set_instant(message.next_attempt_time, run.next_attempt_time)
+    if run.expire_time is not None:
+        _set_instant(message.expire_time, run.expire_time)
     _add_what_is_rare(message, run)
     if full:
         message.spec.CopyFrom(spec_message(definition.spec))
@@ -95,7 +105,14 @@ def run_message(run: runs.Run, *, full: bool = True) -> run_pb2.Run:
             message.failures.extend(failure_message(failure) for failure in outcome.failures)
         if outcome.refs:
             message.refs.extend(ref_message(ref) for ref in outcome.refs)
-    return message
+
+
+def _set_instant(message: Timestamp, micros: int) -> None:
+    seconds, rest = divmod(micros, 1_000_000)
+    message.seconds = seconds
+    message.nanos = rest * 1_000
+    if not micros:
+        message.SetInParent()
 
 
 def _add_what_is_rare(message: run_pb2.Run, run: runs.Run) -> None:
@@ -116,8 +133,9 @@ def _add_what_is_rare(message: run_pb2.Run, run: runs.Run) -> None:
         message.has_checkpoint = True
     if definition.task:
         message.task, message.task_generation = definition.task, definition.task_generation
-    message.parent_run, message.retry_of = definition.parent_run, definition.retry_of
-    message.schedule = definition.schedule
+    if definition.parent_run or definition.retry_of or definition.schedule:
+        message.parent_run, message.retry_of = definition.parent_run, definition.retry_of
+        message.schedule = definition.schedule
 
 
 def _set_payload(message: payload_pb2.Payload, payload: runs.Payload) -> None:

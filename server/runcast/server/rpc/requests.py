@@ -16,6 +16,8 @@ from runcast.server.model.run import EntityRef, Payload, Recovery, RunFilter, Sp
 from runcast.v1 import payload_pb2, run_pb2, run_service_pb2, run_spec_pb2
 
 _EXACT = 2**53
+_NO_INPUT = Payload(json="")
+_USE_EXISTING = run_service_pb2.StartRunRequest.CONFLICT_POLICY_USE_EXISTING
 _DEPTH = 100
 _LONGEST = 10 * 365 * 86_400 * 1_000_000
 
@@ -45,21 +47,21 @@ def run_id_of(run_id: str) -> str:
 
 def start_of(request: run_service_pb2.StartRunRequest, *, principal: str = "", prefix: str = "") -> Start:
     """A start request; `prefix` stands before the fields' names in errors (`start.`)."""
-    _refuse_what_is_off(request)
     target = request.WhichOneof("target")
+    _refuse_what_is_off(request, target)
     if target is None:
         raise InvalidArgument.of(f"{prefix}provider", "required: name a provider or a task")
     overrides: dict[str, Any] = {}
-    if request.HasField("overrides") or request.overrides_mask.paths:
+    if request.HasField("overrides") or request.HasField("overrides_mask"):
         overrides = _overrides(request.overrides, list(request.overrides_mask.paths), prefix)
     after = request.start_after if request.HasField("start_after") else None
     return Start(
         provider=request.provider,
-        input=_input(request.input, f"{prefix}input"),
+        input=_input(request.input, f"{prefix}input") if request.HasField("input") else _NO_INPUT,
         overrides=overrides,
         labels=dict(request.labels),
         run_id=request.run_id,
-        use_existing=request.conflict_policy == request.CONFLICT_POLICY_USE_EXISTING,
+        use_existing=request.conflict_policy == _USE_EXISTING,
         request_id=request.request_id,
         digest=_digest(request) if request.request_id else b"",
         principal=principal,
@@ -68,8 +70,8 @@ def start_of(request: run_service_pb2.StartRunRequest, *, principal: str = "", p
     )
 
 
-def _refuse_what_is_off(request: run_service_pb2.StartRunRequest) -> None:
-    if request.WhichOneof("target") == "task":
+def _refuse_what_is_off(request: run_service_pb2.StartRunRequest, target: str | None) -> None:
+    if target == "task":
         raise FeatureOff("stored tasks are not switched on here: start a provider")
     if request.parent_run:
         raise FeatureOff("child runs are not switched on here: start it without parent_run")

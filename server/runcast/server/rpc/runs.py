@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Callable
 from itertools import islice
+from typing import TypeAlias
 
 from google.protobuf.duration_pb2 import Duration
 
@@ -15,9 +16,9 @@ from runcast.server.engine.watching import Watch
 from runcast.server.model.errors import FeatureOff, InvalidArgument, RuncastError, Unavailable
 from runcast.server.model.run import Page
 from runcast.server.rpc import pages
-from runcast.server.rpc.frames import batch_bytes, filtered_bytes, frame_message, stream_age_message
+from runcast.server.rpc.frames import batch_bytes, fill_frame, filtered_bytes, stream_age_message
 from runcast.server.rpc.handlers import Context
-from runcast.server.rpc.messages import EVENT_TYPES, attempt_message, run_message
+from runcast.server.rpc.messages import EVENT_TYPES, attempt_message, fill_run, run_message
 from runcast.server.rpc.requests import filter_of, micros, run_id_of, start_of
 from runcast.server.rpc.status import status_of
 from runcast.v1 import run_pb2
@@ -28,6 +29,7 @@ LONGEST_WAIT = 600.0
 STREAM_AGE = 25 * 60.0
 _DEFAULT_WAIT = 60.0
 _REASON = 1_024
+_Response: TypeAlias = pb.WatchRunResponse | pb.ExecuteRunResponse
 
 
 class RunServicer:
@@ -48,7 +50,9 @@ class RunServicer:
             return pb.StartRunResponse(run=message)
         if wait > 0 and not run.state.final:
             run = await self._engine.wait(run.id, wait)
-        return pb.StartRunResponse(run=run_message(run), created=started.created)
+        response = pb.StartRunResponse(created=started.created)
+        fill_run(response.run, run)
+        return response
 
     async def BatchStartRuns(  # noqa: N802
         self, request: pb.BatchStartRunsRequest, context: Context
@@ -65,8 +69,11 @@ class RunServicer:
         outcomes = iter(
             await self._engine.start_many([start for start in starts if isinstance(start, Start)])
         )
-        results = [_result(next(outcomes) if isinstance(start, Start) else start) for start in starts]
-        return pb.BatchStartRunsResponse(results=results)
+        response = pb.BatchStartRunsResponse()
+        for start in starts:
+            outcome = next(outcomes) if isinstance(start, Start) else start
+            _fill_result(response.results.add(), outcome)
+        return response
 
     async def GetRun(self, request: pb.GetRunRequest, context: Context) -> pb.GetRunResponse:  # noqa: N802
         """One run."""
@@ -143,12 +150,11 @@ class RunServicer:
             raise InvalidArgument.of("start", "without `wait` and `validate_only`: use StartRun")
         started = await self._engine.start(start_of(request.start, prefix="start."))
         created = started.created
-        async for response in self._stream(Watch(run_id=started.run.id), frozenset()):
-            if created and not isinstance(response, bytes):
-                yield pb.ExecuteRunResponse(frame=response.frame, created=True)
-                created = False
-            else:
-                yield response
+        what = Watch(run_id=started.run.id)
+        async for response in self._stream(what, frozenset(), pb.ExecuteRunResponse):
+            if created and isinstance(response, pb.ExecuteRunResponse):
+                response.created, created = True, False
+            yield response
 
     async def WatchRun(self, request: pb.WatchRunRequest, context: Context) -> AsyncIterator[object]:  # noqa: N802
         """Stream a run from any point of its history."""
@@ -172,8 +178,8 @@ class RunServicer:
             yield response
 
     async def _stream(
-        self, what: Watch, types: frozenset[type]
-    ) -> AsyncIterator["pb.WatchRunResponse | bytes"]:
+        self, what: Watch, types: frozenset[type], make: type[_Response] = pb.WatchRunResponse
+    ) -> "AsyncIterator[_Response | bytes]":
         clock = asyncio.get_running_loop().time
         end = clock() + STREAM_AGE * random.uniform(0.9, 1.0)  # noqa: S311 - so that streams do not end all at once
         frames = self._engine.watch(what)
@@ -183,9 +189,11 @@ class RunServicer:
                     for encoded in filtered_bytes(frame, types) if types else batch_bytes(frame):
                         yield encoded
                 else:
-                    yield pb.WatchRunResponse(frame=frame_message(sequence, frame, self._now()))
+                    response = make()
+                    fill_frame(response.frame, sequence, frame, self._now())
+                    yield response
                 if clock() > end:
-                    yield pb.WatchRunResponse(frame=stream_age_message(sequence))
+                    yield make(frame=stream_age_message(sequence))
                     return
         finally:
             await frames.aclose()  # type: ignore[attr-defined]  # an async generator
@@ -202,11 +210,13 @@ def _start_or_error(request: pb.StartRunRequest) -> Start | RuncastError:
         return error
 
 
-def _result(outcome: Started | RuncastError) -> pb.BatchStartRunsResponse.Result:
+def _fill_result(result: pb.BatchStartRunsResponse.Result, outcome: Started | RuncastError) -> None:
     if isinstance(outcome, RuncastError):
-        return pb.BatchStartRunsResponse.Result(error=status_of(outcome))
-    started = pb.StartRunResponse(run=run_message(outcome.run), created=outcome.created)
-    return pb.BatchStartRunsResponse.Result(started=started)
+        result.error.CopyFrom(status_of(outcome))
+        return
+    started = result.started
+    fill_run(started.run, outcome.run)
+    started.created = outcome.created
 
 
 def _types(names: list[str]) -> frozenset[type]:
