@@ -27,6 +27,12 @@ class OwnedRun:
     `reread` gets the run from storage; `on_over` is called once, when the run does not execute here any more.
     """
 
+    __slots__ = (
+        "__weakref__", "_clock", "_committer", "_deaf", "_drainers", "_dropped", "_gave_up", "_kill_sent", "_loop",
+        "_on_over", "_pending", "_reread", "_rereading", "_saving", "_scheduled", "_stop_sent", "attempt", "handle",
+        "over", "run",
+    )  # fmt: skip
+
     def __init__(
         self,
         run: Run,
@@ -96,7 +102,7 @@ class OwnedRun:
         self._deaf = True
         if self.handle is not None:
             self.handle.kill()
-        self._leave(Fenced(f"attempt {self.attempt} of run {self.run.id} has lost its run"))
+        self._leave("has lost its run")
 
     def look_again(self) -> None:
         """Storage has a newer version, by another server: go on from there."""
@@ -191,7 +197,7 @@ class OwnedRun:
                 self._act()
                 self._flush()
             else:
-                self._leave(Fenced(f"attempt {self.attempt} of run {self.run.id} is over"))
+                self._leave("is over")
         elif self.over:
             refuse(batch, Fenced(f"attempt {self.attempt} of run {self.run.id} has lost its run"))
         elif isinstance(result, Unavailable):
@@ -265,11 +271,13 @@ class OwnedRun:
             self._stop_sent = deadline
             handle.stop(run.stop_cause, max(0.0, (deadline - self._clock.now()) / 1_000_000))
 
-    def _leave(self, error: RuncastError) -> None:
+    def _leave(self, why: str) -> None:
         self.over = self._deaf = True
-        pending, self._pending = self._pending, Pending()
-        refuse([*pending], error)
-        self._release_drainers()
+        if self._pending:
+            pending, self._pending = self._pending, Pending()
+            refuse([*pending], Fenced(f"attempt {self.attempt} of run {self.run.id} {why}"))
+        if self._drainers:
+            self._release_drainers()
         self._on_over(self)
         self.handle = None  # it knows this sink: without the cycle both go at once
 
