@@ -30,9 +30,12 @@ class Journal:
         """Take note of a change that is durable. Runs that execute here, and those that just ended, stay in memory."""
         run = change.run
         known = self._tails.get(run.id)
+        here = run.state.executing and run.owner == self._boot_id
+        if known is None and not here and not run.state.final:
+            return
         tail = known or Tail(run)
         tail.append(change)
-        if run.state.executing and run.owner == self._boot_id:
+        if here:
             if known is None:
                 self._tails[run.id] = tail
             return
