@@ -1,6 +1,7 @@
 """Starting over the wire: once for each request id, checked before anything is stored, and answered truthfully."""
 
 import json
+import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -48,7 +49,7 @@ def test_json_parameters_keep_numbers_exactly(runs: Runs, number: str) -> None:
 
 def test_a_value_that_no_double_holds_exactly_is_refused(runs: Runs) -> None:
     request = pb.StartRunRequest(provider="echo")
-    request.input.value.struct_value["value"] = float(2**53 + 2)
+    request.input.value.struct_value["value"] = float(2**53)
     before = count(runs)
     with pytest.raises(grpc.RpcError) as error:
         runs.StartRun(request)
@@ -228,3 +229,46 @@ def test_a_run_can_be_scheduled_and_cancelled_before_it_begins(runs: Runs) -> No
     assert cancelled.cancellation.reason == "changed my mind"
     again = runs.CancelRun(pb.CancelRunRequest(run_id=run.id, reason="twice")).run
     assert again == cancelled
+
+
+@pytest.mark.parametrize(
+    ("request_fields", "field"),
+    [
+        ({"overrides_mask": {"paths": ["retry"] * 500_000}}, "overrides_mask"),
+        (
+            {"overrides": {"retry": {"non_retryable_reasons": ["x"] * 500_000}}},
+            "overrides.retry.non_retryable_reasons",
+        ),
+        ({"labels": {str(number): "x" for number in range(50_000)}}, "labels"),
+    ],
+)
+def test_what_is_far_too_many_is_refused_before_it_costs_anybody_time(
+    runs: Runs, request_fields: dict[str, Any], field: str
+) -> None:
+    begun = time.monotonic()
+    with pytest.raises(grpc.RpcError) as error:
+        runs.start("nothing", **request_fields)
+    assert field in fields(error.value)
+    assert time.monotonic() - begun < 2
+
+
+@pytest.mark.parametrize("body", [b"\xff\xff\xff", b"\x0a\x02\xff\xfe", b"\x1a" * 50])
+@pytest.mark.parametrize("method", ["StartRun", "WatchRun", "PauseRun"])
+def test_what_cannot_be_read_is_an_invalid_argument(
+    grpc_channel: grpc.Channel, method: str, body: bytes
+) -> None:
+    make: Any = grpc_channel.unary_stream if method == "WatchRun" else grpc_channel.unary_unary
+    call = make(f"/runcast.v1.RunService/{method}", request_serializer=bytes, response_deserializer=bytes)
+    with pytest.raises(grpc.RpcError) as error:
+        list(call(body, timeout=10))
+    assert "request" in fields(error.value)
+
+
+def test_a_value_nested_deeper_than_the_wire_reads_is_an_invalid_argument(runs: Runs) -> None:
+    request = pb.StartRunRequest(provider="echo")
+    value = request.input.value
+    for _ in range(60):
+        value = value.list_value.values.add()
+    with pytest.raises(grpc.RpcError) as error:
+        runs.StartRun(request)
+    assert fields(error.value)

@@ -137,11 +137,21 @@ def _flags() -> dict[str, Any]:
 
 def main() -> int:
     """The exit code: 0 after a clean drain, 2 for wrong settings, 1 where the server cannot start."""
+    flags = _flags()
     try:
-        settings = read_settings(_flags())
+        settings = read_settings(flags)
         set_up_logs(settings.log_level)
         with contextlib.suppress(KeyboardInterrupt):
             uvloop.run(serve(settings))
+    except (asyncio.CancelledError, SystemExit) as error:
+        # What is committed is safe, and the next start takes back what ran here.
+        what = (
+            "cancelled the server's own tasks"
+            if isinstance(error, asyncio.CancelledError)
+            else "asked to exit"
+        )
+        sys.stderr.write(f'runcast: a provider\'s coroutine {what}; give it a process: execution="process"\n')
+        return 1
     except InvalidArgument as error:
         for violation in error.violations:
             sys.stderr.write(f"runcast: {violation.field}: {violation.description}\n")

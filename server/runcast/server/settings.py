@@ -1,5 +1,6 @@
 """The server's settings: where each comes from, and what each means."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +16,7 @@ from pydantic_settings import (
 
 from runcast.server.model.errors import InvalidArgument, Violation
 
+_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 _USER_FILE = Path("~/.config/runcast/config.toml").expanduser()
 
 
@@ -30,7 +32,7 @@ class Settings(BaseSettings):
         extra="ignore",
     )
 
-    listen: Annotated[str, Field(pattern=r"^(\[[0-9a-fA-F:.%]+\]|[^:\s]+):\d{1,5}$")] = "127.0.0.1:7433"
+    listen: str = "127.0.0.1:7433"
     """HOST:PORT to listen on; port 0 takes any free one."""
 
     storage: str = "sqlite:///.runcast/runcast.db"
@@ -42,7 +44,7 @@ class Settings(BaseSettings):
     max_concurrent: Annotated[int | None, Field(ge=1, le=10_000)] = None
     """How many process attempts run at once; unset: as many as there are CPUs."""
 
-    log_level: Annotated[str, Field(pattern=r"^(DEBUG|INFO|WARNING|ERROR)$")] = "INFO"
+    log_level: str = "INFO"
     """What the server logs: DEBUG, INFO, WARNING or ERROR."""
 
     drain_seconds: Annotated[float, Field(ge=0, le=3_600)] = 22.0
@@ -53,6 +55,21 @@ class Settings(BaseSettings):
     def _separate(cls, value: Any) -> Any:
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("listen")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        found = re.fullmatch(r"(\[[0-9a-fA-F:.%]+\]|[^:\s]+):(\d{1,5})", value)
+        if found is None or int(found[2]) > 65_535:
+            raise ValueError("HOST:PORT is expected, with a port from 0 to 65535, such as 127.0.0.1:7433")
+        return value
+
+    @field_validator("log_level")
+    @classmethod
+    def _level(cls, value: str) -> str:
+        if value not in _LEVELS:
+            raise ValueError(f"one of {', '.join(_LEVELS)} is expected")
         return value
 
     @field_validator("log_level", mode="before")
@@ -80,7 +97,10 @@ def read_settings(flags: dict[str, Any]) -> Settings:
         return Settings(**flags)
     except ValidationError as error:
         wrong = [
-            Violation(".".join(map(str, mistake["loc"])), f"{mistake['input']!r}: {mistake['msg']}")
+            Violation(
+                ".".join(map(str, mistake["loc"])),
+                f"{mistake['input']!r}: {mistake['msg'].removeprefix('Value error, ')}",
+            )
             for mistake in error.errors()
         ]
         raise InvalidArgument(wrong) from None

@@ -89,6 +89,8 @@ def _from_json(text: str) -> Any:
         return json.loads(text, parse_constant=_no_constant)
     except json.JSONDecodeError as error:
         raise ValueError(f"is not JSON: {error}") from None
+    except RecursionError:
+        raise ValueError("is nested too deep") from None
 
 
 def _no_constant(name: str) -> Any:

@@ -140,12 +140,16 @@ def _overrides(given: Starting) -> "RunSpec | None":
     )
 
 
+_FURTHEST = 10 * 365 * 86_400
+
+
 def moment(written: str) -> datetime | timedelta:
     """A time as typed: so long from now, or RFC 3339 with a zone."""
-    try:
-        return timedelta(seconds=text.seconds(written))
-    except ValueError:
-        pass
+    with contextlib.suppress(ValueError):
+        ahead = text.seconds(written)
+        if ahead > _FURTHEST:
+            raise Refused(f"{written} is too far ahead; ten years are the most")
+        return timedelta(seconds=ahead)
     try:
         when = datetime.fromisoformat(written)
     except ValueError:

@@ -7,10 +7,10 @@ from typing import Any, TypeAlias
 
 import grpc
 from google.protobuf.descriptor import FileDescriptor, MethodDescriptor
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
-from runcast.server.model.errors import FeatureOff, RuncastError
+from runcast.server.model.errors import FeatureOff, InvalidArgument, RuncastError
 from runcast.server.rpc.status import DETAILS_KEY, status_of
 
 log = logging.getLogger(__name__)
@@ -47,8 +47,32 @@ def _handler(method: MethodDescriptor, function: Callable[..., Any]) -> _Handler
     }
     make: Callable[..., _Handler] = kinds[method.client_streaming, method.server_streaming]
     guarded = _streaming(function) if method.server_streaming else _unary(function)
-    parse = GetMessageClass(method.input_type).FromString
+    parse = _parser(GetMessageClass(method.input_type))
     return make(guarded, request_deserializer=parse, response_serializer=_bytes)
+
+
+class _Unreadable:
+    """What came instead of a request: gRPC would answer UNKNOWN with Python's words for it."""
+
+
+def _parser(message: type[Message]) -> Callable[[bytes], Message | _Unreadable]:
+    parse = message.FromString
+
+    def read(data: bytes) -> Message | _Unreadable:
+        try:
+            return parse(data)
+        except DecodeError:
+            return _Unreadable()
+
+    return read
+
+
+def _readable(request: object) -> None:
+    if type(request) is _Unreadable:
+        expected = (
+            "not a message of this call, text that is not UTF-8, or nested too deep: send JSON in `json`"
+        )
+        raise InvalidArgument.of("request", expected)
 
 
 def _bytes(response: Message | bytes) -> bytes:
@@ -58,6 +82,7 @@ def _bytes(response: Message | bytes) -> bytes:
 def _unary(function: Callable[..., Awaitable[object]]) -> Callable[..., Awaitable[object]]:
     async def call(request: object, context: Context) -> object:
         try:
+            _readable(request)
             return await function(request, context)
         except BaseException as error:  # noqa: BLE001 - every way out of a call ends in a status
             await _fail(context, error)
@@ -70,6 +95,7 @@ def _streaming(function: Callable[..., AsyncIterator[object]]) -> Callable[..., 
     async def call(request: object, context: Context) -> AsyncIterator[object]:
         frames = function(request, context)
         try:
+            _readable(request)
             async for frame in frames:
                 yield frame
         except GeneratorExit:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from google.protobuf.duration_pb2 import Duration
@@ -15,10 +15,11 @@ from runcast.server.model.errors import FeatureOff, InvalidArgument
 from runcast.server.model.run import EntityRef, Payload, Recovery, RunFilter, Spec, State
 from runcast.v1 import payload_pb2, run_pb2, run_service_pb2, run_spec_pb2
 
-_EXACT = 2**53
+_EXACT = 2**53 - 1
 _NO_INPUT = Payload(json="")
 _USE_EXISTING = run_service_pb2.StartRunRequest.CONFLICT_POLICY_USE_EXISTING
-_DEPTH = 100
+_DEPTH = 30
+_MASK, _STATES, _REASONS, _REASON, _LABELS = 64, 32, 64, 255, 64
 _LONGEST = 10 * 365 * 86_400 * 1_000_000
 
 
@@ -51,8 +52,11 @@ def start_of(request: run_service_pb2.StartRunRequest, *, principal: str = "", p
     _refuse_what_is_off(request, target)
     if target is None:
         raise InvalidArgument.of(f"{prefix}provider", "required: name a provider or a task")
+    if request.labels:
+        _bounded(f"{prefix}labels", len(request.labels), _LABELS)
     overrides: dict[str, Any] = {}
     if request.HasField("overrides") or request.HasField("overrides_mask"):
+        _bounded(f"{prefix}overrides_mask", len(request.overrides_mask.paths), _MASK)
         overrides = _overrides(request.overrides, list(request.overrides_mask.paths), prefix)
     after = request.start_after if request.HasField("start_after") else None
     return Start(
@@ -117,9 +121,9 @@ def _number(number: float, field: str) -> int | float:
     if not math.isfinite(number):
         raise InvalidArgument.of(field, f"{number}: JSON has only finite numbers")
     if abs(number) > _EXACT:
-        expected = f"{number:.17g}: `value` holds numbers exactly up to 2^53 only; send this one in `json`"
+        expected = f"{number:.17g}: `value` holds numbers exactly below 2^53 only; send this one in `json`"
         raise InvalidArgument.of(field, expected, reason="INEXACT_NUMBER")
-    return int(number) if number.is_integer() else number
+    return int(number) if number.is_integer() and (number or math.copysign(1, number) > 0) else number
 
 
 _Reader = Callable[[run_spec_pb2.RunSpec, str], Any]
@@ -143,6 +147,13 @@ def _recovery(value: int, field: str) -> Recovery:
         raise InvalidArgument.of(field, f"{value} is no recovery policy; there are {known}") from None
 
 
+def _reasons(reasons: Sequence[str], field: str) -> tuple[str, ...]:
+    _bounded(field, len(reasons), _REASONS)
+    if any(len(reason) > _REASON for reason in reasons):
+        raise InvalidArgument.of(field, f"a reason of more than {_REASON} characters")
+    return tuple(reasons)
+
+
 _FIELDS: dict[str, _Reader] = {
     "timeouts.queue": _limit("timeouts", "queue"),
     "timeouts.attempt": _limit("timeouts", "attempt"),
@@ -154,7 +165,7 @@ _FIELDS: dict[str, _Reader] = {
     "retry.max_backoff": _limit("retry", "max_backoff", zero=0),
     "retry.multiplier": lambda spec, _: spec.retry.multiplier,
     "retry.jitter": lambda spec, _: spec.retry.jitter,
-    "retry.non_retryable_reasons": lambda spec, _: tuple(spec.retry.non_retryable_reasons),
+    "retry.non_retryable_reasons": lambda spec, field: _reasons(spec.retry.non_retryable_reasons, field),
     "recovery": lambda spec, field: _recovery(spec.recovery, field),
     "queue": lambda spec, _: spec.queue,
     "priority": lambda spec, _: spec.priority,
@@ -180,9 +191,15 @@ def _overrides(spec: run_spec_pb2.RunSpec, mask: list[str], prefix: str) -> dict
     return changes
 
 
+def _bounded(field: str, count: int, most: int) -> None:
+    """Refuse what is too many before it is looked at: work on the loop is everybody's time."""
+    if count > most:
+        raise InvalidArgument.of(field, f"{count:,} entries; at most {most}")
+
+
 def _masked(mask: list[str], prefix: str) -> list[str]:
     paths: list[str] = []
-    for wanted in mask:
+    for wanted in dict.fromkeys(mask):
         found = [path for path in _FIELDS if path == wanted or path.startswith(f"{wanted}.")]
         if not found:
             known = ", ".join(_FIELDS)
@@ -201,6 +218,8 @@ def _set(spec: run_spec_pb2.RunSpec, path: str) -> bool:
 
 def filter_of(message: run_pb2.RunFilter) -> RunFilter:
     """Which runs to list."""
+    _bounded("filter.states", len(message.states), _STATES)
+    _bounded("filter.labels", len(message.labels), _LABELS)
     ref = EntityRef(message.ref.type, message.ref.id) if message.HasField("ref") else None
     after = message.created_after if message.HasField("created_after") else None
     before = message.created_before if message.HasField("created_before") else None
