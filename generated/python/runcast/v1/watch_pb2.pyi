@@ -87,7 +87,7 @@ class WatchFrame(_message.Message):
 
     @_typing.final
     class CaughtUp(_message.Message):
-        """The replay is over: what follows is live. Sent once."""
+        """The replay is over: what follows is live. Sent once, and left out where the run is final by then."""
 
         DESCRIPTOR: _descriptor.Descriptor
 
