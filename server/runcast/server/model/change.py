@@ -5,6 +5,7 @@ from enum import IntEnum
 
 from msgspec import Struct, structs
 
+from runcast.server.model.document import DocumentChange
 from runcast.server.model.event import Event
 from runcast.server.model.run import Attempt, Checkpoint, Run
 
@@ -41,7 +42,10 @@ class Change(Struct, frozen=True):
 
 
 class Request(Struct, frozen=True):
-    """A request id as its principal sent it, and the digest of what was asked; kept at least until `expire_time`."""
+    """A request id as its principal sent it, and the digest of what was asked; kept at least until `expire_time`.
+
+    `run_id` is what the request made: a run, or a document of its kind.
+    """
 
     principal: str
     request_id: str
@@ -55,6 +59,7 @@ class Group(Struct, frozen=True):
 
     changes: tuple[Change, ...]
     request: Request | None = None
+    documents: tuple[DocumentChange, ...] = ()
 
 
 class Saved(Struct, frozen=True):
@@ -62,7 +67,7 @@ class Saved(Struct, frozen=True):
 
 
 class Stale(Struct, frozen=True):
-    """Nothing of the group was stored: this run is not at the version before; read again, decide again."""
+    """Nothing of the group was stored: this run or document is not at the version before; read again, decide again."""
 
     run_id: str
 

@@ -151,7 +151,7 @@ class Spec(Struct, frozen=True, array_like=True):
 
 
 class Definition(Struct, frozen=True, array_like=True):
-    """The snapshot a run was started from; written once."""
+    """The snapshot a run was started from; written once. `targets`: what a retry is to work on, empty for all."""
 
     provider: str = ""
     spec: Spec = Spec()
@@ -169,6 +169,7 @@ class Definition(Struct, frozen=True, array_like=True):
     schedule: str = ""
     principal: str = ""
     trace_parent: str = ""
+    targets: tuple[str, ...] = ()
 
 
 class Error(Struct, frozen=True, array_like=True):

@@ -4,12 +4,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 
 from runcast.server.model.change import Durability, Group, Result
+from runcast.server.model.document import Document, Kind
 from runcast.server.model.event import Event
 from runcast.server.model.run import Attempt, Checkpoint, Page, Run, RunFilter
 
 
 class Repository(ABC):
-    """Runs, their journals, checkpoints and attempts, request ids, and the servers' leases.
+    """Runs, their journals, checkpoints and attempts, documents, request ids, and the servers' leases.
 
     All methods may be called concurrently from one event loop. Times are the caller's, microseconds since 1970 UTC,
     except for leases, which go by the store's own clock. A store that cannot be reached, or is not open, raises
@@ -36,8 +37,8 @@ class Repository(ABC):
         """Store groups, each whole or not at all, and answer one result each, in order, once they are durable.
 
         Within one call, later groups see earlier ones, and later changes of a group earlier ones. A group is Known
-        where its request id is stored already (and not pruned since), whatever its changes; Stale where a run of it is
-        not exactly one version behind (version 0: where the id is taken); else Saved. A new run's definition is stored
+        where its request id is stored already (and not pruned since), whatever its changes; Stale where a run or document
+        of it is not exactly one version behind (version 0: where the id is taken); else Saved. A new run's definition is stored
         whatever the change's parts say. Events are the caller's to number. Nothing is visible to readers before it is
         durable; where this raises, nothing of the call is stored.
         """
@@ -68,8 +69,21 @@ class Repository(ABC):
 
     @abstractmethod
     async def list(self, filter: RunFilter, page: Page) -> Sequence[Run]:
-        """The runs that the filter selects, in the order of (create_time, id), newest first unless the page says
-        otherwise, starting behind the page's position. FeatureOff for a filter that the store cannot serve."""
+        """The runs that the filter selects (as `selection.selects` says), in the order of (create_time, id), newest first
+        unless the page says otherwise, starting behind the page's position."""
+
+    @abstractmethod
+    async def remove(self, run_ids: Sequence[str]) -> Sequence[str]:
+        """Drop final runs with all that belongs to them but their request ids, which stay taken; answers which were
+        dropped. Others, and unknown ones, are left alone."""
+
+    @abstractmethod
+    async def document(self, kind: Kind, document_id: str) -> Document:
+        """The newest durable version. NotFound."""
+
+    @abstractmethod
+    async def documents(self, kind: Kind, page: Page) -> Sequence[Document]:
+        """All of a kind, in the order of (create_time, id), as `list`."""
 
     @abstractmethod
     async def beat(self, boot_id: str, ttl: int) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from msgspec import structs
 
 from runcast.server.model.change import Change, Durability, Group, Known, Part, Request, Result, Saved, Stale
+from runcast.server.model.document import Document, DocumentChange, Kind, kind_of
 from runcast.server.model.errors import NotFound, Unavailable
 from runcast.server.model.event import Event
 from runcast.server.model.run import Attempt, Checkpoint, Outcome, Page, Run, RunFilter, State
@@ -80,6 +81,7 @@ class MemoryRepository(Repository):
     def __init__(self, *, clock: Callable[[], int] = _monotonic) -> None:
         self._clock = clock
         self._is_open = False
+        self._next_key = itertools.count()
         self._keys: dict[str, int] = {}
         self._runs: dict[str, Run] = {}
         self._created = _Order()
@@ -87,6 +89,7 @@ class MemoryRepository(Repository):
         self._journals: defaultdict[str, list[Event]] = defaultdict(list)
         self._checkpoints: dict[str, Checkpoint] = {}
         self._attempts: defaultdict[str, dict[int, Attempt]] = defaultdict(dict)
+        self._documents: defaultdict[Kind, dict[str, Document]] = defaultdict(dict)
         self._requests: dict[tuple[str, str], Request] = {}
         self._leases: dict[str, int] = {}
 
@@ -144,6 +147,30 @@ class MemoryRepository(Repository):
         runs = (self._runs[run_id] for _, run_id in self._from(page))
         return [*itertools.islice((run for run in runs if selects(filter, run)), page.limit)]
 
+    async def remove(self, run_ids: Sequence[str]) -> Sequence[str]:
+        self._require_open()
+        return [run_id for run_id in dict.fromkeys(run_ids) if self._remove(run_id)]
+
+    async def document(self, kind: Kind, document_id: str) -> Document:
+        self._require_open()
+        try:
+            return self._documents[kind][document_id]
+        except KeyError:
+            raise NotFound(kind.name.lower(), document_id) from None
+
+    async def documents(self, kind: Kind, page: Page) -> Sequence[Document]:
+        self._require_open()
+        entries = sorted(
+            ((document.create_time, document.id) for document in self._documents[kind].values()),
+            reverse=not page.ascending,
+        )
+        behind = [
+            entry
+            for entry in entries
+            if page.after is None or (entry > page.after if page.ascending else entry < page.after)
+        ]
+        return [self._documents[kind][document_id] for _, document_id in behind[: page.limit]]
+
     async def beat(self, boot_id: str, ttl: int) -> None:
         self._require_open()
         self._leases[boot_id] = self._clock() + ttl
@@ -175,17 +202,43 @@ class MemoryRepository(Repository):
             if run.version != versions.get(run.id, -1 if stored is None else stored.version) + 1:
                 return Stale(run.id)
             versions[run.id] = run.version
+        stale = next((change for change in group.documents if not self._follows(change)), None)
+        if stale is not None:
+            return Stale(stale.document.id)
         for change in group.changes:
             self._apply(change)
+        for written in group.documents:
+            self._write(written)
         if request is not None:
             self._requests[request.principal, request.request_id] = request
         return Saved()
+
+    def _follows(self, change: DocumentChange) -> bool:
+        stored = self._documents[kind_of(change.document)].get(change.document.id)
+        return change.document.version == (-1 if stored is None else stored.version) + 1
+
+    def _write(self, change: DocumentChange) -> None:
+        document, kind = change.document, kind_of(change.document)
+        if change.removed:
+            self._documents[kind].pop(document.id, None)
+        else:
+            self._documents[kind][document.id] = document
+
+    def _remove(self, run_id: str) -> bool:
+        run = self._runs.get(run_id)
+        if run is None or not run.state.final:
+            return False
+        self._indexes.drop(self._keys.pop(run_id), self._runs.pop(run_id))
+        self._created.drop((run.create_time, run_id))
+        for part in (self._journals, self._checkpoints, self._attempts):
+            part.pop(run_id, None)
+        return True
 
     def _apply(self, change: Change) -> None:
         run = change.run
         before = self._runs.get(run.id)
         if before is None:
-            key = self._keys[run.id] = len(self._keys)
+            key = self._keys[run.id] = next(self._next_key)
             self._created.put((run.create_time, run.id))
         else:
             key = self._keys[run.id]

@@ -7,9 +7,11 @@ import msgspec
 from msgspec import NODEFAULT, structs
 from msgspec.msgpack import Decoder, Encoder
 
+from runcast.server.model.document import Document, Kind
 from runcast.server.model.errors import DataLoss
 from runcast.server.model.event import Event
 from runcast.server.model.run import Attempt, Checkpoint, Definition, Outcome, Run
+from runcast.server.model.task import Task
 
 T = TypeVar("T")
 
@@ -41,6 +43,7 @@ _outcome = Decoder(Outcome)
 _events = Decoder(tuple[Event, ...])
 _attempt = Decoder(Attempt)
 _checkpoint = Decoder(Checkpoint)
+_documents: dict[Kind, Decoder[Document]] = {Kind.TASK: Decoder(Task)}
 _NO_OUTCOME = Outcome()
 
 
@@ -71,6 +74,16 @@ def decode_attempt(run_id: str, blob: bytes) -> Attempt:
 def decode_checkpoint(run_id: str, blob: bytes) -> Checkpoint:
     """A checkpoint. DataLoss."""
     return _decode(_checkpoint, blob, run_id, "checkpoints")
+
+
+def decode_document(kind: Kind, document_id: str, blob: bytes) -> Document:
+    """A document. DataLoss."""
+    try:
+        return _documents[kind].decode(blob)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        name = kind.name.lower()
+        message = f"{name} {document_id}: its row in table documents cannot be read: {error}"
+        raise DataLoss(message, table="documents", **{name: document_id}) from error
 
 
 def _decode(decoder: Decoder[T], blob: bytes | None, run_id: str, table: str) -> T:

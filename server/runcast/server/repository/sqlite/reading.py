@@ -7,12 +7,14 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import Any, cast
 
+from runcast.server.model.document import Document, Kind
 from runcast.server.model.errors import NotFound
 from runcast.server.model.event import Event
 from runcast.server.model.run import Attempt, Checkpoint, Page, Run, RunFilter, State
 from runcast.server.repository.sqlite.codec import (
     decode_attempt,
     decode_checkpoint,
+    decode_document,
     decode_events,
     decode_run,
 )
@@ -136,6 +138,22 @@ class Reader:
             values.extend(page.after)
         sql = _LIST.format(where=" AND ".join(where) or "TRUE", direction=direction)
         return [decode_run(*row) for row in self._connection.execute(sql, (*values, page.limit)).fetchall()]
+
+    def document(self, kind: Kind, document_id: str) -> Document:
+        """As `Repository.document`."""
+        sql = "SELECT blob FROM documents WHERE kind = ? AND id = ?"
+        row = self._connection.execute(sql, (kind, document_id)).fetchone()
+        if row is None:
+            raise NotFound(kind.name.lower(), document_id)
+        return decode_document(kind, document_id, row[0])
+
+    def documents(self, kind: Kind, page: Page) -> Sequence[Document]:
+        """As `Repository.documents`."""
+        direction, beyond = ("ASC", ">") if page.ascending else ("DESC", "<")
+        sql = f"SELECT id, blob FROM documents WHERE kind = ? AND {{}} ORDER BY create_time {direction}, id {direction} LIMIT ?"
+        behind = f"(create_time, id) {beyond} (?, ?)" if page.after else "TRUE"
+        rows = self._connection.execute(sql.format(behind), (kind, *(page.after or ()), page.limit)).fetchall()
+        return [decode_document(kind, document_id, blob) for document_id, blob in rows]
 
     def _lost(self, clock: int, limit: int) -> Iterator[int]:
         for (owner,) in self._connection.execute(_OWNERS, (clock,)).fetchall():

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from runcast.server.model.change import Durability, Group, Result
+from runcast.server.model.document import Document, Kind
 from runcast.server.model.errors import DataLoss, Unavailable
 from runcast.server.model.event import Event
 from runcast.server.model.run import Attempt, Checkpoint, Page, Run, RunFilter
@@ -90,6 +91,15 @@ class SQLiteRepository(Repository):
     async def list(self, filter: RunFilter, page: Page) -> Sequence[Run]:
         require_served(filter)
         return await self._run(self._lister, lambda reader: reader.list(filter, page))
+
+    async def remove(self, run_ids: Sequence[str]) -> Sequence[str]:
+        return await self._run(self._writer, lambda writer: writer.remove(run_ids))
+
+    async def document(self, kind: Kind, document_id: str) -> Document:
+        return await self._run(self._readers, lambda reader: reader.document(kind, document_id))
+
+    async def documents(self, kind: Kind, page: Page) -> Sequence[Document]:
+        return await self._run(self._lister, lambda reader: reader.documents(kind, page))
 
     async def beat(self, boot_id: str, ttl: int) -> None:
         await self._run(self._writer, lambda writer: writer.beat(boot_id, self._clock() + ttl))

@@ -4,12 +4,15 @@ import json
 import sqlite3
 from collections.abc import Callable, Sequence
 from itertools import chain, islice
-from typing import Any
+from typing import Any, TypeVar
 
 from runcast.server.model.change import Change, Group, Known, Part, Request, Result, Saved, Stale
+from runcast.server.model.document import DocumentChange, kind_of
 from runcast.server.model.run import Definition, Run
 from runcast.server.repository.sqlite.codec import encode, encode_row
 
+R = TypeVar("R")
+T = TypeVar("T")
 Row = tuple[Any, ...]
 
 _SIZES = (128, 64, 32, *range(16, 0, -1))
@@ -182,12 +185,10 @@ class Saver:
         except _Mismatch:
             return self._transact(self._singly, groups)
 
-    def _transact(
-        self, work: Callable[[Sequence[Group]], list[Result]], groups: Sequence[Group]
-    ) -> list[Result]:
+    def _transact(self, work: Callable[[Sequence[T]], list[R]], items: Sequence[T]) -> list[R]:
         self._connection.execute("BEGIN IMMEDIATE")
         try:
-            results = work(groups)
+            results = work(items)
             self._connection.execute("COMMIT")
         except BaseException:
             self._forget()
@@ -237,6 +238,13 @@ class Saver:
             if run.version != versions[run.id] + 1:
                 return Stale(run.id)
             versions[run.id] = run.version
+        for written in group.documents:
+            document = written.document
+            row = self._connection.execute(
+                "SELECT version FROM documents WHERE kind = ? AND id = ?", (kind_of(document), document.id)
+            ).fetchone()
+            if document.version != (-1 if row is None else row[0]) + 1:
+                return Stale(document.id)
         return SAVED
 
     def _add(self, group: Group) -> None:
@@ -252,6 +260,23 @@ class Saver:
                     raise _Mismatch
                 key = known
             self._batch.add(key, change)
+        for written in group.documents:
+            self._write(written)
+
+    def _write(self, change: DocumentChange) -> None:
+        document = change.document
+        where = (kind_of(document), document.id)
+        if change.removed:
+            sql = "DELETE FROM documents WHERE kind = ? AND id = ? AND version = ?"
+            values: Row = (*where, document.version - 1)
+        elif document.version == 0:
+            sql = "INSERT OR IGNORE INTO documents VALUES (?, ?, 0, ?, ?)"
+            values = (*where, document.create_time, encode(document))
+        else:
+            sql = "UPDATE documents SET version = ?, blob = ? WHERE kind = ? AND id = ? AND version = ?"
+            values = (document.version, encode(document), *where, document.version - 1)
+        if self._connection.execute(sql, values).rowcount != 1:
+            raise _Mismatch
 
     def _new_key(self) -> int:
         """One above the greatest. If somebody else took it since it was read, the insert does not count, and it is

@@ -69,6 +69,21 @@ def _runs(database: Database) -> None:
         database.conn.execute(statement)
 
 
+_SECOND = """
+CREATE TABLE documents (
+  kind INTEGER NOT NULL, id TEXT NOT NULL, version INTEGER NOT NULL, create_time INTEGER NOT NULL, blob BLOB NOT NULL,
+  PRIMARY KEY (kind, id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX documents_created ON documents (kind, create_time, id);
+"""
+
+
+@migrations(name="0002_documents")
+def _documents(database: Database) -> None:
+    for statement in _SECOND.strip().removesuffix(";").split(";"):
+        database.conn.execute(statement)
+
+
 def migrate(connection: sqlite3.Connection) -> None:
     """Apply what is pending, each migration whole or not at all."""
     migrations.apply(Database(connection, recursive_triggers=False, execute_plugins=False))

@@ -1,10 +1,17 @@
 """All that is written, by the one connection that writes."""
 
+import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from runcast.server.repository.sqlite import opening
 from runcast.server.repository.sqlite.saving import Saver
+
+_OF_A_RUN = (
+    ("definitions", "run"), ("labels", "run"), ("outcomes", "run"), ("checkpoints", "run"), ("journal", "run"),
+    ("attempts", "run"), ("runs", "key"),
+)  # fmt: skip
 
 
 class Writer(Saver):
@@ -33,6 +40,23 @@ class Writer(Saver):
     def retire(self, boot_id: str) -> None:
         """Drop a lease."""
         self._connection.execute("DELETE FROM leases WHERE boot_id = ?", (boot_id,))
+
+    def remove(self, run_ids: Sequence[str]) -> list[str]:
+        """As `Repository.remove`."""
+        return self._transact(self._remove, run_ids)
+
+    def _remove(self, run_ids: Sequence[str]) -> list[str]:
+        found = "SELECT key, id FROM runs WHERE state >= 16 AND id IN (SELECT value FROM json_each(?))"
+        rows = self._connection.execute(found, (json.dumps([*run_ids]),)).fetchall()
+        keys = json.dumps([key for key, _ in rows])
+        for table, column in _OF_A_RUN:
+            self._connection.execute(
+                f"DELETE FROM {table} WHERE {column} IN (SELECT value FROM json_each(?))",  # noqa: S608 - names of our own
+                (keys,),
+            )
+        for _, run_id in rows:
+            self._keys.pop(run_id, None)
+        return [run_id for _, run_id in rows]
 
     def prune_requests(self, now: int, limit: int) -> int:
         """Forget at most `limit` expired request ids; answers how many."""
