@@ -99,7 +99,7 @@ class Chaos:
     @staticmethod
     async def cancelling(server: Server, run_id: str, immediate: bool) -> None:
         """After a cancellation was acknowledged the run is ending or has ended."""
-        run = await server.engine.cancel(run_id, immediate=immediate)
+        run = await server.engine.control.cancel(run_id, immediate=immediate)
         assert run.state.final or run.state is State.CANCELLING
 
     async def watch(self) -> None:

@@ -102,7 +102,7 @@ async def test_when_the_time_is_over_what_does_not_stop_is_killed(server: Server
 
 async def test_a_run_that_is_being_cancelled_is_finished_and_not_requeued(server: Server) -> None:
     run, attempt = await server.running("resuming")
-    await server.engine.cancel(run.id)
+    await server.engine.control.cancel(run.id)
     draining = asyncio.create_task(server.engine.drain(25))
     await settle()
     attempt.end(Stopped())
@@ -112,7 +112,7 @@ async def test_a_run_that_is_being_cancelled_is_finished_and_not_requeued(server
 
 async def test_a_cancellation_with_a_long_grace_is_hurried_when_the_time_is_over(server: Server) -> None:
     run, attempt = await server.running("resuming")
-    await server.engine.cancel(run.id, grace=600_000_000)
+    await server.engine.control.cancel(run.id, grace=600_000_000)
     draining = asyncio.create_task(server.engine.drain(4.05))
     await server.until(lambda: len(attempt.stops) == 2)
     assert attempt.stops[-1] == (StopCause.CANCEL, 2.0)
@@ -239,4 +239,4 @@ async def test_a_closed_server_answers_with_an_error(serve: Serve) -> None:
     with pytest.raises(Unavailable):
         await server.start()
     with pytest.raises(Unavailable):
-        await server.engine.cancel(run.id)
+        await server.engine.control.cancel(run.id)

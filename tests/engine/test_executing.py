@@ -73,7 +73,7 @@ async def test_code_that_returns_has_succeeded(real: Server, code: Code) -> None
 async def test_code_that_awaits_is_cancelled(real: Server, code: Code) -> None:
     run = await real.start()
     await within(code.begun.get())
-    await real.engine.cancel(run.id)
+    await real.engine.control.cancel(run.id)
     ended = await real.final(run.id)
     assert ended.state is State.CANCELLED
     assert ended.cancellation is not None

@@ -80,7 +80,7 @@ async def test_a_change_by_another_server_is_found_by_the_sweep_though_nothing_i
 async def test_a_question_asked_meanwhile_is_decided_on_what_is_there_now(server: Server) -> None:
     run, attempt = await server.running()
     await elsewhere(server, lifecycle.cancel(run, server.clock.now(), Initiator.PARENT, reason="first"))
-    answer = await server.engine.cancel(run.id, reason="second")
+    answer = await server.engine.control.cancel(run.id, reason="second")
     assert answer.state is State.CANCELLING
     assert answer.cancellation is not None
     assert answer.cancellation.reason == "first"
@@ -148,7 +148,7 @@ async def test_a_cancellation_under_way_when_the_run_is_lost_is_answered_all_the
     server.store.hold()
     attempt.log("one")
     await within(server.store.arrived.wait())
-    cancelling = asyncio.create_task(server.engine.cancel(run.id))
+    cancelling = asyncio.create_task(server.engine.control.cancel(run.id))
     await settle()
     server.engine._ownership.fence_all()
     server.store.release()
@@ -163,7 +163,7 @@ async def test_a_cancellation_that_is_being_stored_when_the_run_is_lost_is_decid
 ) -> None:
     run, _ = await server.running("resuming")
     server.store.hold()
-    cancelling = asyncio.create_task(server.engine.cancel(run.id))
+    cancelling = asyncio.create_task(server.engine.control.cancel(run.id))
     await within(server.store.arrived.wait())
     other = await taken_away(server, run)
     server.engine._ownership.fence_all()
@@ -229,7 +229,7 @@ async def test_a_run_that_is_cancelled_while_its_checkpoint_is_read_never_begins
     server.store.fail("checkpoint", *[Unavailable("away")] * 3)
     await server.later(1)
     await server.sweep()
-    assert (await server.engine.cancel(run.id)).state is State.CANCELLING
+    assert (await server.engine.control.cancel(run.id)).state is State.CANCELLING
     assert (await server.final(run.id)).state is State.CANCELLED
     assert server.coroutines.idle
     assert server.coroutines.taken == 0

@@ -95,7 +95,7 @@ async def test_a_queued_run_whose_claim_is_overtaken_by_a_cancellation_never_beg
     _, attempt = await narrow.running()
     run = await narrow.start()
     narrow.store.hold()
-    cancelling = asyncio.create_task(narrow.engine.cancel(run.id))
+    cancelling = asyncio.create_task(narrow.engine.control.cancel(run.id))
     await within(narrow.store.arrived.wait())
     attempt.end()
     await settle()

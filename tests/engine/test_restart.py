@@ -52,7 +52,7 @@ async def test_a_run_to_hold_is_interrupted(serve: Serve) -> None:
     held = await second.get(run.id)
     assert (held.state, held.owner) == (State.INTERRUPTED, "")
     assert second.coroutines.idle
-    assert (await second.engine.cancel(run.id)).state is State.CANCELLED
+    assert (await second.engine.control.cancel(run.id)).state is State.CANCELLED
 
 
 @on_each_store
@@ -72,7 +72,7 @@ async def test_a_run_that_is_to_fail_has_failed(serve: Serve) -> None:
 async def test_a_run_that_was_being_cancelled_is_cancelled(serve: Serve) -> None:
     first = await serve()
     run, _ = await running(first, "resuming")
-    await first.engine.cancel(run.id)
+    await first.engine.control.cancel(run.id)
     await first.crash()
     second = await serve()
     assert (await second.get(run.id)).state is State.CANCELLED

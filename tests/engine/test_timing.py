@@ -179,7 +179,7 @@ async def test_code_that_is_gone_without_a_word_does_not_hold_up_the_queue(serve
     server = await serve(slots=1)
     server.coroutines.unkillable = True
     run, attempt = await server.running()
-    await server.engine.cancel(run.id, immediate=True)
+    await server.engine.control.cancel(run.id, immediate=True)
     await server.final(run.id)
     waiting = await server.start()
     assert waiting.state is State.QUEUED

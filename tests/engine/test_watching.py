@@ -172,7 +172,7 @@ async def test_a_run_that_is_not_there_cannot_be_watched(server: Server) -> None
 async def test_a_trimmed_prefix_is_a_gap_and_the_watch_goes_on(serve: Serve) -> None:
     run = await trimmed(await serve(), first=6)
     server = await serve()
-    await server.engine.cancel(run.id)
+    await server.engine.control.cancel(run.id)
     frames = await server.frames(run.id)
     assert kinds(frames)[:3] == [Snapshot, Gap, Batch]
     assert frames[1] == Gap(1, 5)
@@ -251,7 +251,7 @@ async def test_completed_comes_once_and_last_for_every_final_state(server: Serve
         if kind == "succeed":
             attempt.end()
         elif kind == "cancel":
-            await server.engine.cancel(run.id, immediate=True)
+            await server.engine.control.cancel(run.id, immediate=True)
         else:
             await server.later(61)
             await server.later(11)

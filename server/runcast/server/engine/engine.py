@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from runcast.server.engine.catalog import Catalog
 from runcast.server.engine.clock import Clock
 from runcast.server.engine.committer import Committer
+from runcast.server.engine.control import Control
 from runcast.server.engine.journal import Journal
 from runcast.server.engine.lease import Lease
 from runcast.server.engine.ownership import Ownership
@@ -21,8 +22,8 @@ from runcast.server.engine.sweeping import Sweeper
 from runcast.server.engine.watching import Frame, Watch, Watcher
 from runcast.server.executor.abc import Executor
 from runcast.server.model import lifecycle
-from runcast.server.model.change import Change, Durability, Group, Saved
-from runcast.server.model.errors import Fenced, InvalidArgument, NotFound, RuncastError, Unavailable
+from runcast.server.model.change import Change, Durability
+from runcast.server.model.errors import NotFound, RuncastError, Unavailable
 from runcast.server.model.provider import Provider
 from runcast.server.model.run import (
     Attempt,
@@ -83,6 +84,7 @@ class Engine:
             boot_id=self.boot_id,
             may_claim=self._may_claim,
         )
+        self.control = Control(self._journal, self._committer, self._ownership, clock)
         self._starter = Starter(
             catalog,
             self._committer,
@@ -205,38 +207,6 @@ class Engine:
                 run = await self.get(run_id)
             return run
 
-    # Controlling.
-
-    async def cancel(
-        self,
-        run_id: str,
-        *,
-        initiator: Initiator = Initiator.CLIENT,
-        reason: str = "",
-        immediate: bool = False,
-        grace: int | None = None,
-    ) -> Run:
-        """Record the wish and return the run, without waiting for its code to stop; idempotent. NotFound."""
-        if grace is not None and grace < 0:
-            raise InvalidArgument.of("grace", "a duration of 0 or more")
-        decide = partial(
-            _cancel, initiator=initiator, reason=reason[:1_024], immediate=immediate, grace=grace
-        )
-        while True:
-            owned = self._ownership.get(run_id)
-            try:
-                if owned is not None:
-                    return await owned.ask(decide)
-            except Fenced:
-                pass
-            run = await self.get(run_id)
-            change = decide(run, self._clock.now())
-            if change is None:
-                return run
-            if isinstance(await self._committer.save(Group((change,))), Saved):
-                return change.run
-            self._journal.forget(run_id)
-
     # Leaving.
 
     def announce_drain(self) -> None:
@@ -262,12 +232,6 @@ class Engine:
             self._sweeper.poke()
             await asyncio.sleep(_DRAIN_LOOKS)
         return True
-
-
-def _cancel(
-    run: Run, now: int, *, initiator: Initiator, reason: str, immediate: bool, grace: int | None
-) -> Change | None:
-    return lifecycle.cancel(run, now, initiator, reason=reason, immediate=immediate, grace=grace)
 
 
 def _release(run: Run, now: int) -> Change | None:

@@ -7,9 +7,10 @@ from runcast.server.engine import limits
 from runcast.server.engine.engine import Engine
 from runcast.server.model.attempts import KEPT_FAILURES
 from runcast.server.rpc import pages
+from runcast.server.rpc.following import STREAM_AGE
 from runcast.server.rpc.handlers import Context
 from runcast.server.rpc.messages import duration, timestamp
-from runcast.server.rpc.runs import BATCH, LONGEST_WAIT, STREAM_AGE
+from runcast.server.rpc.runs import BATCH, LONGEST_WAIT
 from runcast.v1 import server_pb2
 from runcast.v1 import server_service_pb2 as pb
 

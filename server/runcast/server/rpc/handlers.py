@@ -18,9 +18,9 @@ Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 _Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
 
-def register(server: grpc.aio.Server, file: FileDescriptor, servicer: object) -> list[str]:
-    """Serve every RPC of the file's service by the servicer's method of that name; answers the names of those it has,
-    as `runcast.v1.RunService/StartRun`. An RPC without a method answers UNIMPLEMENTED, FEATURE_OFF.
+def register(server: grpc.aio.Server, file: FileDescriptor, *servicers: object) -> list[str]:
+    """Serve every RPC of the file's service by the method of that name that one of the servicers has; answers the names
+    of those, as `runcast.v1.RunService/StartRun`. An RPC without a method answers UNIMPLEMENTED, FEATURE_OFF.
 
     A unary method is a coroutine function, a streaming one an async generator function; both take (request, context),
     raise errors of our tree, and may give messages or their bytes.
@@ -29,7 +29,8 @@ def register(server: grpc.aio.Server, file: FileDescriptor, servicer: object) ->
     for service in file.services_by_name.values():
         handlers = {}
         for method in service.methods:
-            function = getattr(servicer, method.name, None)
+            found = (getattr(servicer, method.name, None) for servicer in servicers)
+            function = next(filter(None, found), None)
             name = f"{service.full_name}/{method.name}"
             if function is not None:
                 on.append(name)

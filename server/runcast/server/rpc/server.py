@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 import grpc
+from google.protobuf.descriptor import FileDescriptor
 from google.rpc import error_details_pb2  # noqa: F401 - reflection must know the details of our errors
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2
@@ -11,6 +12,8 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2
 from runcast.server.engine.engine import Engine
 from runcast.server.model.errors import StorageError
 from runcast.server.rpc.about import MAX_REQUEST, ServerServicer
+from runcast.server.rpc.control import ControlServicer
+from runcast.server.rpc.following import FollowServicer
 from runcast.server.rpc.handlers import register, service_names
 from runcast.server.rpc.providers import ProviderServicer
 from runcast.server.rpc.runs import RunServicer
@@ -53,17 +56,20 @@ class Server:
         self._server = grpc.aio.server(options=_OPTIONS)
         self._health = health.aio.HealthServicer()
         about = ServerServicer(engine, now)
-        services = [
-            (run_service_pb2.DESCRIPTOR, RunServicer(engine, now)),
-            (provider_service_pb2.DESCRIPTOR, ProviderServicer(engine)),
-            (server_service_pb2.DESCRIPTOR, about),
-            (task_service_pb2.DESCRIPTOR, object()),
-            (schedule_service_pb2.DESCRIPTOR, object()),
-            (artifact_service_pb2.DESCRIPTOR, object()),
-            (queue_service_pb2.DESCRIPTOR, object()),
+        services: list[tuple[FileDescriptor, tuple[object, ...]]] = [
+            (
+                run_service_pb2.DESCRIPTOR,
+                (RunServicer(engine), FollowServicer(engine, now), ControlServicer(engine)),
+            ),
+            (provider_service_pb2.DESCRIPTOR, (ProviderServicer(engine),)),
+            (server_service_pb2.DESCRIPTOR, (about,)),
+            (task_service_pb2.DESCRIPTOR, ()),
+            (schedule_service_pb2.DESCRIPTOR, ()),
+            (artifact_service_pb2.DESCRIPTOR, ()),
+            (queue_service_pb2.DESCRIPTOR, ()),
         ]
         about.methods = sorted(
-            name for file, servicer in services for name in register(self._server, file, servicer)
+            name for file, servicers in services for name in register(self._server, file, *servicers)
         )
         self._names = service_names([file for file, _ in services])
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)

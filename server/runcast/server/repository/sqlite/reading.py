@@ -64,6 +64,11 @@ _LIST = (
     + " ORDER BY page.create_time {direction}, page.id {direction}"
 )
 
+_DOCUMENTS = (
+    "SELECT id, blob FROM documents WHERE kind = ? AND {behind}"
+    " ORDER BY create_time {direction}, id {direction} LIMIT ?"
+)
+
 HOT_QUERIES = (_GET, _EACH, _OWNERS, _OWNED, _WAKING, _QUEUED, _EVENTS)
 """What is asked at every sweep and every call: each must find its rows by an index, however many runs there are."""
 
@@ -150,9 +155,9 @@ class Reader:
     def documents(self, kind: Kind, page: Page) -> Sequence[Document]:
         """As `Repository.documents`."""
         direction, beyond = ("ASC", ">") if page.ascending else ("DESC", "<")
-        sql = f"SELECT id, blob FROM documents WHERE kind = ? AND {{}} ORDER BY create_time {direction}, id {direction} LIMIT ?"
         behind = f"(create_time, id) {beyond} (?, ?)" if page.after else "TRUE"
-        rows = self._connection.execute(sql.format(behind), (kind, *(page.after or ()), page.limit)).fetchall()
+        sql = _DOCUMENTS.format(behind=behind, direction=direction)
+        rows = self._connection.execute(sql, (kind, *(page.after or ()), page.limit)).fetchall()
         return [decode_document(kind, document_id, blob) for document_id, blob in rows]
 
     def _lost(self, clock: int, limit: int) -> Iterator[int]:

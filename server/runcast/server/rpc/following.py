@@ -1,0 +1,94 @@
+"""RunService, streams: following runs while they happen."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable
+from typing import TypeAlias
+
+from runcast.server.engine.engine import Engine
+from runcast.server.engine.tail import Batch
+from runcast.server.engine.watching import Watch
+from runcast.server.model.errors import FeatureOff, InvalidArgument
+from runcast.server.rpc.frames import batch_bytes, fill_frame, filtered_bytes, stream_age_message
+from runcast.server.rpc.handlers import Context
+from runcast.server.rpc.messages import EVENT_TYPES
+from runcast.server.rpc.requests import micros, run_id_of, start_of
+from runcast.v1 import run_service_pb2 as pb
+
+STREAM_AGE = 25 * 60.0
+_Response: TypeAlias = pb.WatchRunResponse | pb.ExecuteRunResponse
+
+
+class FollowServicer:
+    """The streaming RPCs of RunService."""
+
+    def __init__(self, engine: Engine, now: Callable[[], int]) -> None:
+        self._engine = engine
+        self._now = now
+
+    async def ExecuteRun(self, request: pb.ExecuteRunRequest, context: Context) -> AsyncIterator[object]:  # noqa: N802
+        """Start, and stream to the end."""
+        if request.ownership.policy not in (
+            pb.Ownership.DISCONNECT_POLICY_UNSPECIFIED,
+            pb.Ownership.DISCONNECT_POLICY_DETACH,
+        ):
+            raise FeatureOff("ownership is not switched on here: use DETACH, and CancelRun when you leave")
+        if request.start.HasField("wait") or request.start.validate_only:
+            raise InvalidArgument.of("start", "without `wait` and `validate_only`: use StartRun")
+        started = await self._engine.start(start_of(request.start, prefix="start."))
+        created = started.created
+        what = Watch(run_id=started.run.id)
+        async for response in self._stream(what, frozenset(), pb.ExecuteRunResponse):
+            if created and isinstance(response, pb.ExecuteRunResponse):
+                response.created, created = True, False
+            yield response
+
+    async def WatchRun(self, request: pb.WatchRunRequest, context: Context) -> AsyncIterator[object]:  # noqa: N802
+        """Stream a run from any point of its history."""
+        if request.after_sequence < 0:
+            raise InvalidArgument.of("after_sequence", f"{request.after_sequence}: 0 for the start, or more")
+        if not 0 <= request.last_events <= 1_000:
+            raise InvalidArgument.of("last_events", f"{request.last_events}: 0 to 1,000")
+        heartbeat = 15.0
+        if request.HasField("heartbeat_interval"):
+            heartbeat = micros(request.heartbeat_interval, "heartbeat_interval") / 1_000_000
+            if not 5 <= heartbeat <= 60:
+                raise InvalidArgument.of("heartbeat_interval", f"{heartbeat:g} s: 5 s to 60 s")
+        what = Watch(
+            run_id=run_id_of(request.run_id),
+            after=request.after_sequence,
+            last_events=request.last_events if request.WhichOneof("start") == "last_events" else None,
+            require_complete=request.require_complete,
+            heartbeat=heartbeat,
+        )
+        async for response in self._stream(what, _types(list(request.event_types))):
+            yield response
+
+    async def _stream(
+        self, what: Watch, types: frozenset[type], make: type[_Response] = pb.WatchRunResponse
+    ) -> "AsyncIterator[_Response | bytes]":
+        clock = asyncio.get_running_loop().time
+        end = clock() + STREAM_AGE * random.uniform(0.9, 1.0)  # noqa: S311 - so that streams do not end all at once
+        frames = self._engine.watch(what)
+        try:
+            async for sequence, frame in frames:
+                if isinstance(frame, Batch):
+                    for encoded in filtered_bytes(frame, types) if types else batch_bytes(frame):
+                        yield encoded
+                else:
+                    response = make()
+                    fill_frame(response.frame, sequence, frame, self._now())
+                    yield response
+                if clock() > end:
+                    yield make(frame=stream_age_message(sequence))
+                    return
+        finally:
+            await frames.aclose()  # type: ignore[attr-defined]  # an async generator
+
+
+def _types(names: list[str]) -> frozenset[type]:
+    unknown = [name for name in names if name not in EVENT_TYPES]
+    if unknown:
+        known = ", ".join(EVENT_TYPES)
+        raise InvalidArgument.of("event_types", f"no event type {unknown[0]!r}; there are {known}")
+    return frozenset(EVENT_TYPES[name] for name in names)
