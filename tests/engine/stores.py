@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 
 from runcast.server.model.change import Durability, Group, Result
+from runcast.server.model.document import Document, Kind
 from runcast.server.model.event import Event
 from runcast.server.model.run import Attempt, Checkpoint, Page, Run, RunFilter
 from runcast.server.repository.abc import Repository
@@ -90,6 +91,17 @@ class WatchedRepository(Repository):
 
     async def list(self, filter: RunFilter, page: Page) -> Sequence[Run]:
         return await self.inner.list(filter, page)
+
+    async def remove(self, run_ids: Sequence[str]) -> Sequence[str]:
+        self._check("remove")
+        return await self.inner.remove(run_ids)
+
+    async def document(self, kind: Kind, document_id: str) -> Document:
+        self._check("document")
+        return await self.inner.document(kind, document_id)
+
+    async def documents(self, kind: Kind, page: Page) -> Sequence[Document]:
+        return await self.inner.documents(kind, page)
 
     async def beat(self, boot_id: str, ttl: int) -> None:
         self._check("beat")
