@@ -44,3 +44,6 @@ class FixedCatalog:
         if "wrong" in given:
             raise InvalidArgument.of("input.wrong", "not this")
         return json.dumps({"defaulted": True, **given}, sort_keys=True)
+
+    def check_given(self, name: str, json_text: str) -> None:
+        self.validate(name, json_text)

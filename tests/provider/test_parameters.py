@@ -238,3 +238,21 @@ def test_numbers_that_json_does_not_have_are_refused(text: str) -> None:
     with pytest.raises(InvalidArgument, match="input: "):
         anything.validate(text)
     assert not math.isinf(float("1e308"))
+
+
+def test_parameters_that_are_given_are_checked_though_others_are_missing() -> None:
+    @provider
+    def copy(source: str, times: int, point: Point) -> None:
+        """Copy."""
+
+    copy.check_given("")
+    copy.check_given('{"times": 2}')
+    with pytest.raises(InvalidArgument) as refused:
+        copy.check_given('{"times": "often", "tmies": 1, "point": {"label": "p"}}')
+    assert {violation.field for violation in refused.value.violations} == {
+        "input.times",
+        "input.tmies",
+        "input.point.x",
+    }
+    with pytest.raises(InvalidArgument, match="JSON object"):
+        copy.check_given("[]")

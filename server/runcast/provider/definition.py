@@ -58,6 +58,10 @@ class Provider(Generic[P, R]):
         """Input as JSON text, checked and with defaults filled in; InvalidArgument with a violation for each field."""
         return self.parameters.validate(text)
 
+    def check_given(self, text: str) -> None:
+        """Whether what is given fits, where parameters may be missing; InvalidArgument with a violation for each field."""
+        self.parameters.check_given(text)
+
     def call(self, context: AnyContext | None = None, /, **parameters: Any) -> R:
         """Call the function as a run does: parameters checked and converted by its types, defaults filled in.
 

@@ -62,6 +62,12 @@ class Parameters:
             return written.decode()
         return self._as_given(from_json(written), given, model.__dict__, again)
 
+    def check_given(self, text: str) -> None:
+        """The same of an input that is to be completed later: parameters may be missing, and nothing is written."""
+        given = _object(text if text.strip() else "{}")
+        defaults = self._defaults() if self._made_anew else self._known_defaults
+        self._read(to_json(defaults | given), given, partial=True)
+
     def parse(self, text: str) -> dict[str, Any]:
         """The arguments for the function, of its types; InvalidArgument as `validate`."""
         if not self.names and text == "{}":
@@ -72,11 +78,14 @@ class Parameters:
             model = self._read(text.encode(), _object(text))
         return dict(zip(self.names, model.__dict__.values(), strict=True))
 
-    def _read(self, text: bytes, given: dict[str, Any]) -> Any:
+    def _read(self, text: bytes, given: dict[str, Any], *, partial: bool = False) -> Any:
         try:
             return self._parse(text)
         except ValidationError as error:
-            raise InvalidArgument(self._wording.violations(error, given)) from None
+            wrong = self._wording.violations(error, given, partial=partial)
+            if partial and not wrong:
+                return None
+            raise InvalidArgument(wrong) from None
         except Exception as error:
             message = (
                 f"cannot be checked: the provider's own validation raised {type(error).__name__}: {error}"

@@ -43,6 +43,10 @@ class Registry:
         """Input as JSON text, checked and with defaults filled in; NotFound, or InvalidArgument with its violations."""
         return self.get(name).validate(text)
 
+    def check_given(self, name: str, text: str) -> None:
+        """The same of input that is still incomplete: only what is given is checked."""
+        self.get(name).check_given(text)
+
     def __len__(self) -> int:
         return len(self._providers)
 

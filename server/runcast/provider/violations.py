@@ -90,10 +90,15 @@ class Wording:
         self._properties: dict[str, Any] = schema.get("properties", {})
         self._secret = {name for name, part in self._properties.items() if self._is_secret(part, set())}
 
-    def violations(self, error: ValidationError, given: dict[str, Any]) -> list[Violation]:
-        """One for each wrong field, in the order of the parameters; secrets are not repeated."""
+    def violations(
+        self, error: ValidationError, given: dict[str, Any], *, partial: bool = False
+    ) -> list[Violation]:
+        """One for each wrong field, in the order of the parameters; secrets are not repeated. `partial`: none for a
+        parameter that is missing."""
         found: dict[str, list[ErrorDetails]] = {}
         for details in error.errors(include_url=False):
+            if partial and details["type"] == "missing" and len(details["loc"]) == 1:
+                continue
             found.setdefault(_path(details, given), []).append(details)
         return [Violation(f"input{path}", self._describe(errors)) for path, errors in found.items()]
 

@@ -14,3 +14,6 @@ class Catalog(Protocol):
 
     def validate(self, name: str, json_text: str) -> str:
         """Canonical JSON parameters with defaults filled in; InvalidArgument with a violation for each wrong field."""
+
+    def check_given(self, name: str, json_text: str) -> None:
+        """The same of parameters that are still incomplete: only those that are given are checked."""
