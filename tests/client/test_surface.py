@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import runcast.client
-from runcast.client import Client, RunStream, errors
+from runcast.client import Client, RunStream, Tasks, errors
 
 NAMES = [
     "Aborted",
@@ -44,6 +44,9 @@ NAMES = [
     "RuncastError",
     "StartOptions",
     "StartRunRequest",
+    "Task",
+    "TaskFields",
+    "Tasks",
     "Timeouts",
     "Unauthenticated",
     "Unavailable",
@@ -63,20 +66,27 @@ METHODS = [
     "attempts",
     "cancel",
     "close",
+    "delete",
+    "events",
     "execute",
     "get",
     "health",
     "list",
     "open",
+    "pause",
     "provider",
     "providers",
+    "resume",
+    "retry",
     "run",
     "server_info",
     "start",
     "start_many",
+    "tasks",
     "wait",
     "watch",
 ]
+TASKS = ["create", "delete", "get", "list", "update"]
 STREAM = [
     "cancel",
     "caught_up",
@@ -94,8 +104,8 @@ STREAM = [
 
 
 def public(kind: type) -> set[str]:
-    """The names of a class that do not begin with an underscore."""
-    return {name for name in vars(kind) if not name.startswith("_")}
+    """The names of a class, those that it inherits included, that do not begin with an underscore."""
+    return {name for name in dir(kind) if not name.startswith("_")}
 
 
 def test_the_package_exports_these_names_and_no_others() -> None:
@@ -115,6 +125,11 @@ def test_every_error_is_exported() -> None:
 def test_the_client_has_these_methods_and_each_says_what_it_does() -> None:
     assert public(Client) == set(METHODS)
     assert all(inspect.getdoc(getattr(Client, name)) for name in METHODS)
+
+
+def test_the_tasks_of_a_client_have_these_methods_and_each_says_what_it_does() -> None:
+    assert public(Tasks) == set(TASKS)
+    assert all(inspect.getdoc(getattr(Tasks, name)) for name in TASKS)
 
 
 def test_a_followed_run_has_these_names() -> None:

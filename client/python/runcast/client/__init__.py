@@ -41,12 +41,14 @@ from runcast.client.payload import ArtifactRef, kind, to_dict, to_payload, to_py
 from runcast.client.run_stream import Gap, RunStream, result_of
 from runcast.client.starting import StartOptions, run_spec, start_request
 from runcast.client.states import is_final, state_name, state_of
+from runcast.client.tasks import TaskFields, Tasks
 from runcast.v1.event_pb2 import RunEvent
 from runcast.v1.payload_pb2 import Payload
 from runcast.v1.provider_pb2 import Provider
 from runcast.v1.run_pb2 import Attempt, Progress, Run
 from runcast.v1.run_service_pb2 import StartRunRequest
 from runcast.v1.run_spec_pb2 import RecoveryPolicy, RetryPolicy, RunSpec, Timeouts
+from runcast.v1.task_pb2 import Task
 
 __all__ = [
     "Aborted",
@@ -85,6 +87,9 @@ __all__ = [
     "RuncastError",
     "StartOptions",
     "StartRunRequest",
+    "Task",
+    "TaskFields",
+    "Tasks",
     "Timeouts",
     "Unauthenticated",
     "Unavailable",

@@ -1,27 +1,22 @@
 """The client: one object for a server, whose methods are what can be done there."""
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import Iterable
 from datetime import timedelta
-from functools import partial
-from types import TracebackType
-from typing import Any, Self, Unpack
+from typing import Any, Unpack
 
-from runcast.client.backoff import Backoff, Deadline
-from runcast.client.connection import Connection, OnRetry
-from runcast.client.errors import ClientClosed, RpcError, Unavailable, error_of
-from runcast.client.filters import RunFilters, run_filter
+from runcast.client.backoff import Deadline
+from runcast.client.errors import RpcError, error_of
+from runcast.client.looking import Looking
 from runcast.client.payload import Parameters
 from runcast.client.run_stream import RunStream, result_of
 from runcast.client.starting import StartOptions, batches, duration, start_request
 from runcast.client.states import is_final
-from runcast.v1 import provider_pb2, provider_service_pb2, run_pb2, run_service_pb2, server_service_pb2
-
-DEFAULT_TARGET = "localhost:7433"
-_ONE_WAIT = 30.0
-_PAGE = 200
+from runcast.client.steering import ONE_WAIT, Steering
+from runcast.client.tasks import Tasks
+from runcast.v1 import run_pb2, run_service_pb2
 
 
-class Client:
+class Client(Looking, Steering):
     """A connection to a Runcast server; use it as `async with Client() as client:`.
 
     target: `host:port`, or any name that gRPC resolves, such as `unix:/run/runcast.sock`.
@@ -34,62 +29,11 @@ class Client:
     options: gRPC channel options, over those that this client sets.
     """
 
-    def __init__(
-        self,
-        target: str = DEFAULT_TARGET,
-        *,
-        token: str | None = None,
-        tls: bool = False,
-        root_certificates: bytes | None = None,
-        timeout: float = 30.0,
-        patience: float | None = 60.0,
-        backoff: Backoff | None = None,
-        on_retry: OnRetry | None = None,
-        options: Sequence[tuple[str, int | str]] = (),
-    ) -> None:
-        self.target = target
-        self._opening = partial(
-            Connection,
-            target,
-            token=token,
-            tls=tls,
-            root_certificates=root_certificates,
-            timeout=timeout,
-            patience=patience,
-            backoff=backoff or Backoff(),
-            on_retry=on_retry,
-            options=options,
-        )
-        self._opened: Connection | None = None
-
-    async def open(self) -> None:
-        """Make the channel, in the running event loop; it connects with the first call. `async with` does this."""
-        if self._opened is not None:
-            raise RuntimeError("the client is open already")
-        self._opened = self._opening()
-
-    async def close(self) -> None:
-        """End all calls and streams, and no run; idempotent."""
-        opened, self._opened = self._opened, None
-        if opened is not None:
-            await opened.close()
-
-    async def __aenter__(self) -> Self:
-        await self.open()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
-
     @property
-    def _connection(self) -> Connection:
-        if self._opened is None:
-            raise ClientClosed("the client is not open: use it as `async with Client(…) as client:`")
-        return self._opened
+    def tasks(self) -> Tasks:
+        """Stored definitions of what to run: `await client.tasks.get("nightly")`."""
+        return Tasks(self._connection)
 
-    # --------------------------------------------------------------------------------------------- starting, following
     def execute(
         self,
         provider: str | None = None,
@@ -176,7 +120,7 @@ class Client:
         RunTimedOut where it did not succeed; RunNotFinal, with the run that goes on, once `timeout` seconds passed."""
         deadline = Deadline(timeout)
         request = start_request(provider, parameters, task=task, **options)
-        wait = min(_ONE_WAIT, deadline.left)
+        wait = min(ONE_WAIT, deadline.left)
         request.wait.FromTimedelta(timedelta(seconds=wait))
         connection = self._connection
         started = await connection.unary(connection.runs.StartRun, request, timeout=wait + connection.timeout)
@@ -184,113 +128,3 @@ class Client:
         if not is_final(run.state):
             run = await self.wait(run.id, timeout=None if timeout is None else deadline.left)
         return result_of(run)
-
-    async def wait(
-        self, run_id: str, timeout: float | None = None, *, observe_only: bool = False
-    ) -> run_pb2.Run:
-        """The run once it is final, or as it stands after `timeout` seconds: look at its state. Without a timeout, for
-        as long as it takes. It resumes a run that waits for somebody's interest, unless `observe_only`."""
-        deadline, connection = Deadline(timeout), self._connection
-        patience = connection.patience()
-        while True:
-            wait = min(_ONE_WAIT, deadline.left)
-            request = run_service_pb2.WaitRunRequest(
-                run_id=run_id, timeout=duration(wait), observe_only=observe_only
-            )
-            try:
-                answer = await connection.once(
-                    connection.runs.WaitRun, request, timeout=wait + connection.timeout
-                )
-            except Unavailable as error:
-                await connection.pause(error, patience, left=deadline.left)
-                continue
-            patience.succeeded()
-            if is_final(answer.run.state) or deadline.left <= 0:
-                return answer.run
-
-    async def cancel(
-        self, run_id: str, reason: str = "", *, immediate: bool = False, grace: float | None = None
-    ) -> run_pb2.Run:
-        """Ask for a run's end, and answer at once with the run as it stands; a final run is answered unchanged. Its
-        code has `grace` seconds to stop, or is killed where the end is to be `immediate`."""
-        mode = run_service_pb2.CancelRunRequest
-        request = run_service_pb2.CancelRunRequest(
-            run_id=run_id,
-            reason=reason,
-            mode=mode.MODE_IMMEDIATE if immediate else mode.MODE_GRACEFUL,
-            grace=duration(grace),
-        )
-        return (await self._connection.unary(self._connection.runs.CancelRun, request)).run
-
-    # --------------------------------------------------------------------------------------------------------- looking
-    async def get(self, run_id: str) -> run_pb2.Run:
-        """The run, in full."""
-        request = run_service_pb2.GetRunRequest(run_id=run_id)
-        return (await self._connection.unary(self._connection.runs.GetRun, request)).run
-
-    async def list(
-        self,
-        *,
-        oldest_first: bool = False,
-        full: bool = False,
-        limit: int | None = None,
-        **filters: Unpack[RunFilters],
-    ) -> AsyncIterator[run_pb2.Run]:
-        """The runs that match all filters, newest first, fetched page by page as the loop goes on; at most `limit`.
-        Without `full` they come without spec, input, output, failures and refs. For the filters see RunFilters."""
-        order = run_service_pb2.ListRunsRequest
-        request = run_service_pb2.ListRunsRequest(
-            filter=run_filter(**filters),
-            view=run_pb2.RUN_VIEW_FULL if full else run_pb2.RUN_VIEW_BASIC,
-            order_by=order.ORDER_BY_CREATE_TIME_ASC if oldest_first else order.ORDER_BY_CREATE_TIME_DESC,
-        )
-        left = limit
-        while left is None or left > 0:
-            request.page_size = _PAGE if left is None else min(_PAGE, left)
-            page = await self._connection.unary(self._connection.runs.ListRuns, request)
-            for run in page.runs:
-                yield run
-            left = None if left is None else left - len(page.runs)
-            request.page_token = page.next_page_token
-            if not request.page_token:
-                return
-
-    async def attempts(self, run_id: str) -> tuple[run_pb2.Attempt, ...]:
-        """The attempts of a run, oldest first, with tracebacks."""
-        request = run_service_pb2.ListAttemptsRequest(run_id=run_id, page_size=_PAGE)
-        found: list[run_pb2.Attempt] = []
-        while True:
-            page = await self._connection.unary(self._connection.runs.ListAttempts, request)
-            found.extend(page.attempts)
-            request.page_token = page.next_page_token
-            if not request.page_token:
-                return tuple(found)
-
-    async def providers(
-        self, *, category: str = "", tags: Iterable[str] = (), text: str = ""
-    ) -> tuple[provider_pb2.Provider, ...]:
-        """What can be run, by name: of this category, with all of these tags, with these words."""
-        chosen = provider_pb2.ProviderFilter(category=category, tags=tags, text=text)
-        request = provider_service_pb2.ListProvidersRequest(filter=chosen, page_size=_PAGE)
-        found: list[provider_pb2.Provider] = []
-        while True:
-            page = await self._connection.unary(self._connection.providers.ListProviders, request)
-            found.extend(page.providers)
-            request.page_token = page.next_page_token
-            if not request.page_token:
-                return tuple(found)
-
-    async def provider(self, name: str) -> provider_pb2.Provider:
-        """What can be run by this name: its parameters as JSON Schema, its defaults, and whether it is dangerous."""
-        request = provider_service_pb2.GetProviderRequest(name=name)
-        return (await self._connection.unary(self._connection.providers.GetProvider, request)).provider
-
-    async def server_info(self) -> server_service_pb2.GetServerInfoResponse:
-        """The server's version, what is switched on, its limits, and what an acknowledgement is worth there."""
-        request = server_service_pb2.GetServerInfoRequest()
-        return await self._connection.unary(self._connection.server.GetServerInfo, request)
-
-    async def health(self, service: str = "") -> str:
-        """Whether the server, or one of its services such as `runcast.v1.RunService`, takes calls: `SERVING`,
-        `NOT_SERVING` or `UNKNOWN`. NotFound for a service that it does not know. Asked once, without patience."""
-        return await self._connection.health(service)

@@ -13,7 +13,12 @@ from google.rpc import status_pb2
 
 from runcast.client.backoff import Backoff, Deadline, Patience
 from runcast.client.errors import ClientClosed, RpcError, Unavailable, error_of, rpc_error
-from runcast.v1 import provider_service_pb2_grpc, run_service_pb2_grpc, server_service_pb2_grpc
+from runcast.v1 import (
+    provider_service_pb2_grpc,
+    run_service_pb2_grpc,
+    server_service_pb2_grpc,
+    task_service_pb2_grpc,
+)
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
@@ -67,6 +72,7 @@ class Connection:
         self.runs = run_service_pb2_grpc.RunServiceStub(self.channel)
         self.providers = provider_service_pb2_grpc.ProviderServiceStub(self.channel)
         self.server = server_service_pb2_grpc.ServerServiceStub(self.channel)
+        self.tasks = task_service_pb2_grpc.TaskServiceStub(self.channel)
         self.metadata = (("authorization", f"Bearer {token}"),) if token else ()
         self.timeout = timeout
         self._patience = patience
@@ -102,11 +108,16 @@ class Connection:
         """Make a call that is safe to repeat, and repeat it while the server is unavailable and time is left."""
         patience = self.patience()
         deadline = Deadline(self.timeout if timeout is None else timeout)
+        repeated = False
         while True:
             try:
                 return await self.once(method, request, timeout=deadline.left)
             except Unavailable as error:
+                error.repeated, repeated = repeated, True
                 await self.pause(error, patience, left=deadline.left)
+            except RpcError as error:
+                error.repeated = repeated
+                raise
 
     async def once(
         self,

@@ -76,6 +76,8 @@ class RpcError(RuncastError):
         self.message = message
         self.code = code or type(self).code
         self.details = details or Details()
+        self.repeated = False
+        """Whether the call was tried before and got no answer, so that what it asked for may have happened then."""
 
     @property
     def reason(self) -> str:
