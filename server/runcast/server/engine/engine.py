@@ -19,6 +19,7 @@ from runcast.server.engine.pending import Decide
 from runcast.server.engine.request import Start
 from runcast.server.engine.starting import Started, Starter
 from runcast.server.engine.sweeping import Sweeper
+from runcast.server.engine.tasks import Tasks
 from runcast.server.engine.watching import Frame, Watch, Watcher
 from runcast.server.executor.abc import Executor
 from runcast.server.model import lifecycle
@@ -85,11 +86,13 @@ class Engine:
             may_claim=self._may_claim,
         )
         self.control = Control(self._journal, self._committer, self._ownership, clock)
+        self.tasks = Tasks(repository, self._committer, catalog, clock)
         self._starter = Starter(
             catalog,
             self._committer,
             self._journal,
             self._ownership,
+            self.tasks,
             clock,
             boot_id=self.boot_id,
             may_claim=self._may_claim,

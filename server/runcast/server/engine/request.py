@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from runcast.server.engine.limits import PARAMETERS
 from runcast.server.model.errors import InvalidArgument, Violation
-from runcast.server.model.run import Payload, Spec
+from runcast.server.model.run import Payload, Recovery, Spec
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _LABEL_KEY = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._/-]{0,61}[A-Za-z0-9])?")
@@ -21,10 +21,12 @@ class Start(Struct, frozen=True, kw_only=True):
     """A request to start a run.
 
     `overrides` are the fields of the provider's default spec to change, nested as they are there. `digest` tells
-    requests of one id apart. `start_after` is in microseconds since 1970.
+    requests of one id apart. `start_after` is in microseconds since 1970. With `task`, the id of one, the provider and
+    what the request leaves open come from there.
     """
 
-    provider: str
+    provider: str = ""
+    task: str = ""
     input: Payload = Payload(json="")
     overrides: Mapping[str, Any] = field(default_factory=dict)
     labels: dict[str, str] = field(default_factory=dict)
@@ -47,27 +49,43 @@ def check(start: Start) -> None:
         wrong.append(
             Violation("run_id", f"{start.run_id!r}: 1 to 128 of A-Z a-z 0-9 . _ -, first a letter or digit")
         )
-    if len(start.request_id) > _REQUEST_ID:
-        wrong.append(Violation("request_id", f"{len(start.request_id)} characters; at most {_REQUEST_ID}"))
-    if len(start.labels) > _LABELS:
-        wrong.append(Violation("labels", f"{len(start.labels)} labels; at most {_LABELS}"))
-    for key, value in start.labels.items():
-        if not _LABEL_KEY.fullmatch(key):
-            wrong.append(Violation(f"labels[{key[:80]!r}]", "a key is 1 to 63 of A-Z a-z 0-9 . _ / -"))
-        if len(value) > _LABEL_VALUE:
-            wrong.append(
-                Violation(f"labels[{key[:80]!r}]", f"{len(value)} characters; at most {_LABEL_VALUE}")
-            )
-    wrong.extend(_wrong_input(start.input))
+    if start.request_id:
+        wrong.extend(wrong_request_id(start.request_id))
+    if start.labels:
+        wrong.extend(wrong_labels(start.labels))
+    wrong.extend(wrong_input(start.input))
     if wrong:
         raise InvalidArgument(wrong)
 
 
-def _wrong_input(payload: Payload) -> list[Violation]:
+def wrong_request_id(request_id: str) -> list[Violation]:
+    """What is wrong with a request id, which may be empty."""
+    if len(request_id) <= _REQUEST_ID:
+        return []
+    return [Violation("request_id", f"{len(request_id)} characters; at most {_REQUEST_ID}")]
+
+
+def wrong_labels(labels: Mapping[str, str], field: str = "labels") -> list[Violation]:
+    """What is wrong with the labels in this field."""
+    if len(labels) > _LABELS:
+        return [Violation(field, f"{len(labels)} labels; at most {_LABELS}, with those of a task")]
+    wrong: list[Violation] = []
+    for key, value in labels.items():
+        if not _LABEL_KEY.fullmatch(key):
+            wrong.append(Violation(f"{field}[{key[:80]!r}]", "a key is 1 to 63 of A-Z a-z 0-9 . _ / -"))
+        if len(value) > _LABEL_VALUE:
+            wrong.append(
+                Violation(f"{field}[{key[:80]!r}]", f"{len(value)} characters; at most {_LABEL_VALUE}")
+            )
+    return wrong
+
+
+def wrong_input(payload: Payload) -> list[Violation]:
+    """What is wrong with parameters whose provider nobody has asked yet."""
     if payload.json is None:
         return [Violation("input", "parameters are JSON: give `json` or `value`")]
     if len(payload.json) > PARAMETERS // 4:
-        size = len(payload.json.encode())
+        size = len(payload.json.encode(errors="surrogatepass"))
         if size > PARAMETERS:
             return [
                 Violation("input", f"{size:,} bytes; at most {PARAMETERS:,}: pass large input by reference")
@@ -75,19 +93,28 @@ def _wrong_input(payload: Payload) -> list[Violation]:
     return []
 
 
-def merged(defaults: Spec, overrides: Mapping[str, Any]) -> Spec:
-    """The spec with some of its fields changed. InvalidArgument where the result makes no sense."""
+def merged(defaults: Spec, overrides: Mapping[str, Any], field: str = "overrides") -> Spec:
+    """The spec with some of its fields changed, which stand in `field`. InvalidArgument where the result makes no sense.
+
+    They may come from a store, which keeps neither tuples nor enumerations.
+    """
     if not overrides:
         return defaults
     changes = dict(overrides)
     for part in ("timeouts", "retry"):
         if part in changes:
-            changes[part] = replace(getattr(defaults, part), **changes[part])
+            changes[part] = replace(getattr(defaults, part), **_told(changes[part]))
+    if "recovery" in changes:
+        changes["recovery"] = Recovery(changes["recovery"])
     spec = replace(defaults, **changes)
-    wrong = [Violation(f"overrides.{name}", text) for holds, name, text in _rules(spec) if not holds]
+    wrong = [Violation(f"{field}.{name}", text) for holds, name, text in _rules(spec) if not holds]
     if wrong:
         raise InvalidArgument(wrong)
     return spec
+
+
+def _told(part: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in part.items()}
 
 
 def _rules(spec: Spec) -> list[tuple[bool, str, str]]:

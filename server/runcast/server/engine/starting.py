@@ -8,15 +8,17 @@ from msgspec import Struct
 from runcast.server.engine.catalog import Catalog
 from runcast.server.engine.clock import Clock
 from runcast.server.engine.committer import Committer
+from runcast.server.engine.defining import no_provider, started_from
 from runcast.server.engine.journal import Journal
 from runcast.server.engine.ownership import Ownership
+from runcast.server.engine.repeating import KEPT, earlier, reused
 from runcast.server.engine.request import Start, check, merged
+from runcast.server.engine.tasks import Tasks
 from runcast.server.model import lifecycle
 from runcast.server.model.change import Change, Group, Known, Request, Result, Saved
-from runcast.server.model.errors import AlreadyExists, FailedPrecondition, NotFound, RuncastError
+from runcast.server.model.errors import AlreadyExists, FailedPrecondition, RuncastError
 from runcast.server.model.run import Definition, Execution, Payload, Run, State
-
-_REQUEST_KEPT = 48 * 3600 * 1_000_000
+from runcast.server.model.task import Task
 
 _Begun = tuple[Change, asyncio.Future[Change | Result] | None]
 
@@ -37,6 +39,7 @@ class Starter:
         committer: Committer,
         journal: Journal,
         ownership: Ownership,
+        tasks: Tasks,
         clock: Clock,
         *,
         boot_id: str,
@@ -47,24 +50,34 @@ class Starter:
         self._committer = committer
         self._journal = journal
         self._ownership = ownership
+        self._tasks = tasks
         self._backlog = ownership.backlog
         self._clock = clock
         self._boot_id = boot_id
         self._may_claim = may_claim
 
     async def start(self, start: Start) -> Started:
-        """One run. InvalidArgument, NotFound (provider), AlreadyExists (run or request id), Unavailable."""
-        change, stored = self._begin(start)
-        return Started(change.run, False) if stored is None else await self._outcome(start, change, stored)
+        """One run. InvalidArgument, NotFound (provider or task), FailedPrecondition, AlreadyExists (run or request id),
+        Unavailable."""
+        task = await self._task(start.task) if start.task else None
+        begun = self._begun(start, task)
+        outcome = await self._outcome_of(start, begun)
+        if isinstance(outcome, RuncastError):
+            raise outcome
+        return outcome
+
+    async def _task(self, task_id: str) -> Task | RuncastError:
+        try:
+            return await self._tasks.get(task_id)
+        except RuncastError as error:
+            return error
 
     async def start_many(self, starts: Sequence[Start]) -> Sequence[Started | RuncastError]:
         """Many runs, gathered by one commit, each with an outcome of its own."""
-        begun: list[_Begun | RuncastError] = []
-        for start in starts:
-            try:
-                begun.append(self._begin(start))
-            except RuncastError as error:
-                begun.append(error)
+        tasks: dict[str, Task | RuncastError] = {}
+        for name in {start.task for start in starts if start.task}:
+            tasks[name] = await self._task(name)
+        begun = [self._begun(start, tasks.get(start.task)) for start in starts]
         try:
             return [await self._outcome_of(start, one) for start, one in zip(starts, begun, strict=True)]
         finally:
@@ -73,26 +86,39 @@ class Starter:
                     one[1].cancel()
 
     async def _outcome_of(self, start: Start, begun: _Begun | RuncastError) -> Started | RuncastError:
-        if isinstance(begun, RuncastError):
-            return begun
-        change, stored = begun
         try:
+            if isinstance(begun, RuncastError):
+                return await self._before(start) or begun
+            change, stored = begun
             return (
                 Started(change.run, False) if stored is None else await self._outcome(start, change, stored)
             )
         except RuncastError as error:
             return error
 
-    def _begin(self, start: Start) -> _Begun:
+    async def _before(self, start: Start) -> Started | None:
+        """What a request made that would be refused now: its task may have changed since."""
+        if not start.request_id or start.validate_only:
+            return None
+        run_id = await earlier(self._committer, _request(start, "", self._clock.now()))
+        return None if run_id is None else Started(await self._journal.get(run_id), False)
+
+    def _begun(self, start: Start, task: Task | RuncastError | None) -> _Begun | RuncastError:
+        if isinstance(task, RuncastError):
+            return task
+        try:
+            return self._begin(start, task)
+        except RuncastError as error:
+            return error
+
+    def _begin(self, start: Start, task: Task | None = None) -> _Begun:
         """Check a request and send its run to be stored; without a future where it is only to be checked."""
-        definition = self._definition(start)
+        definition = self._definition(start, task)
         now = self._clock.now()
         run_id = start.run_id or self._clock.new_id("run")
         if start.validate_only:
             return lifecycle.create(run_id, definition, now, start.start_after), None
-        request = None
-        if start.request_id:
-            request = Request(start.principal, start.request_id, start.digest, run_id, now + _REQUEST_KEPT)
+        request = _request(start, run_id, now) if start.request_id else None
         kind, after = definition.execution, start.start_after
         claimed = (after is None or after <= now) and self._claims(kind)
         if claimed:
@@ -113,27 +139,30 @@ class Starter:
             return Started(result.run, True)
         return await self._existing(start, change.run.id, result)
 
-    def _definition(self, start: Start) -> Definition:
+    def _definition(self, start: Start, task: Task | None) -> Definition:
+        if task is not None:
+            start = started_from(task, start, self._providers)
         check(start)
         provider = self._providers.get(start.provider)
         if provider is None:
-            raise NotFound(
-                "provider", start.provider, "`runcast providers ls` lists what this server can run"
-            )
+            raise no_provider(start.provider)
         if not self._ownership.serves(provider.execution):
             kind = provider.execution.name
             message = f"this server executes no {kind} providers"
             raise FailedPrecondition(provider.name, message, reason="EXECUTION_OFF")
         json_text = self._catalog.validate(provider.name, start.input.json or "")
+        defaults = provider.defaults if task is None else merged(provider.defaults, task.spec, "task.spec")
         return Definition(
             provider=provider.name,
-            spec=merged(provider.defaults, start.overrides),
+            spec=merged(defaults, start.overrides),
             input=Payload(json=json_text),
             execution=provider.execution,
             idempotent=provider.idempotent,
             checkpointing=provider.checkpointing,
             pausable=provider.pausable,
             labels=start.labels,
+            task=start.task,
+            task_generation=0 if task is None else task.generation,
             principal=start.principal,
             trace_parent=start.trace_parent,
         )
@@ -169,10 +198,13 @@ class Starter:
     async def _existing(self, start: Start, run_id: str, result: Result) -> Started:
         if isinstance(result, Known):
             if result.digest != start.digest:
-                message = f"request id {start.request_id!r} was used for another request: choose a new one"
-                raise AlreadyExists("request", start.request_id, message, reason="REQUEST_ID_REUSED")
+                raise reused(start.request_id)
             return Started(await self._journal.get(result.run_id), False)
         if start.use_existing:
             return Started(await self._journal.get(run_id), False)
         message = f"there is a run {run_id!r} already: choose another id, or ask for USE_EXISTING"
         raise AlreadyExists("run", run_id, message, reason="RUN_ID_TAKEN")
+
+
+def _request(start: Start, run_id: str, now: int) -> Request:
+    return Request(start.principal, start.request_id, start.digest, run_id, now + KEPT)

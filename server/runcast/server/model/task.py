@@ -28,6 +28,11 @@ class Task(Struct, frozen=True):
     labels: dict[str, str] = field(default_factory=dict)
 
     @property
+    def etag(self) -> str:
+        """Changes with each update."""
+        return str(self.version)
+
+    @property
     def generation(self) -> int:
         """Counts the updates, from 1."""
         return self.version + 1
