@@ -6,7 +6,7 @@ import signal
 import time
 from pathlib import Path
 
-from runcast.provider import Context, SyncContext, provider
+from runcast.provider import Context, ProviderError, SyncContext, provider
 
 # Named, so that nothing takes the int for superfluous beside the float.
 Exact = int | float | str | list[int] | None
@@ -49,6 +49,21 @@ async def echo(value: Exact = None) -> Exact:
 async def fail(message: str = "as asked") -> None:
     """Raise."""
     raise ValueError(message)
+
+
+@provider
+async def refuse(code: int) -> None:
+    """Fail with a code of one's own."""
+    raise ProviderError("not like this", reason="NOT_LIKE_THIS", code=code, subject="this")
+
+
+@provider
+async def partly(ctx: Context) -> int:
+    """Come through, but for one target."""
+    ctx.progress(2, 2, unit="files")
+    ctx.target_failed("b.txt", "NOT_READABLE", "permission denied")
+    ctx.summary("1 of 2")
+    return 1
 
 
 @provider(execution="process")

@@ -36,8 +36,9 @@ class ReflectingClient:
         """`package.Service/Method` with a JSON request; all its responses as JSON values."""
         service, _, name = path.partition("/")
         method = next(method for method in self.methods(service) if method.name == name)
-        # What an Any in the answer may hold: the details of errors.
-        self._learn(reflection_pb2.ServerReflectionRequest(file_containing_symbol="google.rpc.ErrorInfo"))
+        # What an Any in the answer may hold: the details of errors, and an operation's own messages.
+        for packed in ("google.rpc.ErrorInfo", "runcast.v1.RunOperationMetadata"):
+            self._learn(reflection_pb2.ServerReflectionRequest(file_containing_symbol=packed))
         request = json_format.Parse(json, GetMessageClass(method.input_type)())
         response = GetMessageClass(method.output_type)
         make = self._channel.unary_stream if method.server_streaming else self._channel.unary_unary

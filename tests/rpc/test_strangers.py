@@ -17,6 +17,7 @@ from tests.serving import ServerProcess
 
 GRPCURL = "github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.3"
 ON = {
+    "google.longrunning.Operations": {"GetOperation", "ListOperations", "WaitOperation", "CancelOperation"},
     "runcast.v1.ProviderService": {"GetProvider", "ListProviders"},
     "runcast.v1.RunService": {
         *("StartRun", "BatchStartRuns", "GetRun", "ListRuns", "WaitRun", "ExecuteRun", "WatchRun"),

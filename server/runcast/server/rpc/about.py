@@ -15,7 +15,7 @@ from runcast.v1 import server_pb2
 from runcast.v1 import server_service_pb2 as pb
 
 MAX_REQUEST = 4 << 20
-_FEATURES = ("health", "reflection")
+_FEATURES = ("health", "operations", "reflection")
 
 
 class ServerServicer:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 import grpc
+from google.longrunning import operations_proto_pb2
 from google.protobuf.descriptor import FileDescriptor
 from google.rpc import error_details_pb2  # noqa: F401 - reflection must know the details of our errors
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -15,6 +16,7 @@ from runcast.server.rpc.about import MAX_REQUEST, ServerServicer
 from runcast.server.rpc.control import ControlServicer
 from runcast.server.rpc.following import FollowServicer
 from runcast.server.rpc.handlers import register, service_names
+from runcast.server.rpc.operations import OperationServicer
 from runcast.server.rpc.providers import ProviderServicer
 from runcast.server.rpc.runs import RunServicer
 from runcast.v1 import (
@@ -67,6 +69,7 @@ class Server:
             (schedule_service_pb2.DESCRIPTOR, ()),
             (artifact_service_pb2.DESCRIPTOR, ()),
             (queue_service_pb2.DESCRIPTOR, ()),
+            (operations_proto_pb2.DESCRIPTOR, (OperationServicer(engine),)),
         ]
         about.methods = sorted(
             name for file, servicers in services for name in register(self._server, file, *servicers)
