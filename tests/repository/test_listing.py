@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from runcast.server.model.errors import FeatureOff
-from runcast.server.model.run import Definition, EntityRef, Page, Run, RunFilter, Spec, State
+from runcast.server.model.run import Definition, Page, Run, RunFilter, Spec, State
 from runcast.server.repository.abc import Repository
 from tests.repository.builders import NOW, a_run, following, group, save
 
@@ -176,12 +175,6 @@ async def test_the_list_shows_the_newest_version(repository: Repository) -> None
     await save(repository, done)
     assert [*await repository.list(RunFilter(states=frozenset({State.QUEUED})), Page(9))] == []
     assert [*await repository.list(RunFilter(states=frozenset({State.FAILED})), Page(9))] == [done]
-
-
-@pytest.mark.parametrize("by", [RunFilter(ref=EntityRef("file", "x")), RunFilter(text="words")])
-async def test_a_filter_that_is_not_served_yet_is_refused(repository: Repository, by: RunFilter) -> None:
-    with pytest.raises(FeatureOff):
-        await repository.list(by, Page(1))
 
 
 async def test_a_run_in_a_list_is_the_run_that_get_answers(repository: Repository) -> None:

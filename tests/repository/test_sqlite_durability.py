@@ -9,11 +9,13 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from runcast.server.model.change import Durability, Known, Part, Saved, Stale
-from runcast.server.model.run import Checkpoint, Page, RunFilter
+from runcast.server.model.event import Event
+from runcast.server.model.run import Checkpoint, EntityRef, Page, RunFilter
 from runcast.server.repository.sqlite import SQLiteRepository
-from tests.repository.builders import a_request, a_run, an_attempt, change, following, group, save
+from tests.repository.builders import NOW, a_request, a_run, an_attempt, change, following, group, save
 from tests.repository.storm import VERSIONS
 from tests.repository.strategies import a_full_run, filled
 
@@ -51,6 +53,10 @@ async def test_a_store_that_is_opened_again_has_the_same_bytes(sqlite: SQLiteRep
         parts=Part.OUTCOME,
         checkpoint=filled(Checkpoint),
         closed=(an_attempt(1),),
+    )
+    touched = Event(6, NOW, 1, EntityRef("file", "a"))
+    full = structs.replace(
+        full, events=(*full.events, touched), run=structs.replace(full.run, last_sequence=6)
     )
     await save(sqlite, full, request=a_request("id", "full"))
     await sqlite.save([group(a_run(f"{n}")) for n in range(200)])

@@ -157,14 +157,21 @@ async def test_a_save_whose_caller_went_away_is_stored_all_the_same(sqlite: SQLi
 
 async def test_a_save_takes_a_few_statements_however_many_groups_it_has(sqlite: SQLiteRepository) -> None:
     statements: list[str] = []
-    await sqlite._writer.run(lambda writer: writer._connection.set_trace_callback(statements.append))
+
+    def trace(statement: str) -> None:
+        # A statement is told again for each run of its trigger. All that a trigger and the index of words do is done
+        # in the one step of the statement.
+        if statements[-1:] != [statement] and not statement.startswith("--") and "texts_" not in statement:
+            statements.append(statement)
+
+    await sqlite._writer.run(lambda writer: writer._connection.set_trace_callback(trace))
     runs = [a_run(f"{n}") for n in range(128)]
     await sqlite.save([group(change(run, events=1), request=a_request(run.id, run.id)) for run in runs])
-    assert len(statements) <= 7, statements
+    assert len(statements) <= 8, statements
     statements.clear()
     done = [change(following(run, last_sequence=1), events=1, parts=Part.OUTCOME) for run in runs]
     await sqlite.save([group(one) for one in done])
-    assert len(statements) <= 5, statements
+    assert len(statements) <= 6, statements
 
 
 async def test_runs_that_were_not_seen_for_long_are_still_found(
@@ -184,8 +191,8 @@ async def test_a_key_that_another_run_got_since_is_not_mistaken_for_the_first(pa
     await two.open()
     old, new = a_run("old"), a_run("new")
     await save(one, old)
-    await two._writer.run(lambda writer: writer._connection.execute("DELETE FROM runs"))
-    await two._writer.run(lambda writer: writer._connection.execute("DELETE FROM definitions"))
+    for table in ("runs", "definitions", "texts"):
+        await by_writer(two, f"DELETE FROM {table}")
     assert await save(two, new) == Saved()
     assert await save(one, following(old)) == Stale("old")
     assert await one.get("new") == new

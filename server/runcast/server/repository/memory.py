@@ -1,5 +1,6 @@
 """The repository that lives in this process only: for tests, trials, and runs that need not outlive the server."""
 
+import asyncio
 import itertools
 import time
 from bisect import bisect_left, bisect_right, insort
@@ -13,9 +14,11 @@ from runcast.server.model.change import Change, Durability, Group, Known, Part, 
 from runcast.server.model.document import Document, DocumentChange, Kind, kind_of
 from runcast.server.model.errors import NotFound, Unavailable
 from runcast.server.model.event import Event
-from runcast.server.model.run import Attempt, Checkpoint, Outcome, Page, Run, RunFilter, State
+from runcast.server.model.run import Attempt, Checkpoint, EntityRef, Outcome, Page, Run, RunFilter, State
 from runcast.server.repository.abc import Repository
-from runcast.server.repository.selection import require_served, selects
+from runcast.server.repository.selection import require_sound, selects
+
+_REMOVED_AT_ONCE = 100
 
 
 def _monotonic() -> int:
@@ -87,6 +90,7 @@ class MemoryRepository(Repository):
         self._created = _Order()
         self._indexes = _Indexes()
         self._journals: defaultdict[str, list[Event]] = defaultdict(list)
+        self._refs: dict[str, dict[str, set[str]]] = {}
         self._checkpoints: dict[str, Checkpoint] = {}
         self._attempts: defaultdict[str, dict[int, Attempt]] = defaultdict(dict)
         self._documents: defaultdict[Kind, dict[str, Document]] = defaultdict(dict)
@@ -143,13 +147,20 @@ class MemoryRepository(Repository):
 
     async def list(self, filter: RunFilter, page: Page) -> Sequence[Run]:
         self._require_open()
-        require_served(filter)
+        require_sound(filter)
         runs = (self._runs[run_id] for _, run_id in self._from(page))
-        return [*itertools.islice((run for run in runs if selects(filter, run)), page.limit)]
+        found = (run for run in runs if selects(filter, run, self._refs.get(run.id, {})))
+        return [*itertools.islice(found, page.limit)]
 
     async def remove(self, run_ids: Sequence[str]) -> Sequence[str]:
         self._require_open()
-        return [run_id for run_id in dict.fromkeys(run_ids) if self._remove(run_id)]
+        removed = []
+        for number, run_id in enumerate(dict.fromkeys(run_ids)):
+            if number % _REMOVED_AT_ONCE == _REMOVED_AT_ONCE - 1:
+                await asyncio.sleep(0)  # others have their turn
+            if self._remove(run_id):
+                removed.append(run_id)
+        return removed
 
     async def document(self, kind: Kind, document_id: str) -> Document:
         self._require_open()
@@ -202,9 +213,9 @@ class MemoryRepository(Repository):
             if run.version != versions.get(run.id, -1 if stored is None else stored.version) + 1:
                 return Stale(run.id)
             versions[run.id] = run.version
-        stale = next((change for change in group.documents if not self._follows(change)), None)
+        stale = self._stale_document(group)
         if stale is not None:
-            return Stale(stale.document.id)
+            return Stale(stale)
         for change in group.changes:
             self._apply(change)
         for written in group.documents:
@@ -213,9 +224,16 @@ class MemoryRepository(Repository):
             self._requests[request.principal, request.request_id] = request
         return Saved()
 
-    def _follows(self, change: DocumentChange) -> bool:
-        stored = self._documents[kind_of(change.document)].get(change.document.id)
-        return change.document.version == (-1 if stored is None else stored.version) + 1
+    def _stale_document(self, group: Group) -> str | None:
+        versions: dict[tuple[Kind, str], int] = {}
+        for change in group.documents:
+            document, kind = change.document, kind_of(change.document)
+            stored = self._documents[kind].get(document.id)
+            version = versions.get((kind, document.id), -1 if stored is None else stored.version)
+            if document.version != version + 1 or (change.removed and version < 0):
+                return document.id
+            versions[kind, document.id] = -1 if change.removed else document.version
+        return None
 
     def _write(self, change: DocumentChange) -> None:
         document, kind = change.document, kind_of(change.document)
@@ -230,7 +248,7 @@ class MemoryRepository(Repository):
             return False
         self._indexes.drop(self._keys.pop(run_id), self._runs.pop(run_id))
         self._created.drop((run.create_time, run_id))
-        for part in (self._journals, self._checkpoints, self._attempts):
+        for part in (self._journals, self._refs, self._checkpoints, self._attempts):
             part.pop(run_id, None)
         return True
 
@@ -248,6 +266,10 @@ class MemoryRepository(Repository):
         journal = self._journals[run.id]
         journal.extend(change.events)
         del journal[: bisect_left(journal, run.first_sequence, key=lambda event: event.sequence)]
+        for event in change.events:
+            if isinstance(event.body, EntityRef):
+                refs = self._refs.setdefault(run.id, {})
+                refs.setdefault(event.body.type, set()).add(event.body.id)
         if change.checkpoint is not None:
             self._checkpoints[run.id] = change.checkpoint
         self._attempts[run.id].update((attempt.number, attempt) for attempt in change.closed)

@@ -56,9 +56,19 @@ def encode_row(run: Run) -> bytes:
 def decode_run(run_id: str, row: bytes, definition: bytes | None, outcome: bytes | None) -> Run:
     """The run from its hot row and its parts; no outcome blob means an empty outcome. DataLoss."""
     values = list(structs.astuple(_decode(_row, row, run_id, "runs")))
-    values[_AT_DEFINITION] = _decode(_definition, definition, run_id, "definitions")
-    values[_AT_OUTCOME] = _NO_OUTCOME if outcome is None else _decode(_outcome, outcome, run_id, "outcomes")
+    values[_AT_DEFINITION] = decode_definition(run_id, definition)
+    values[_AT_OUTCOME] = decode_outcome(run_id, outcome)
     return Run(*values)
+
+
+def decode_definition(run_id: str, blob: bytes | None) -> Definition:
+    """What the run was started from. DataLoss, also where it is missing."""
+    return _decode(_definition, blob, run_id, "definitions")
+
+
+def decode_outcome(run_id: str, blob: bytes | None) -> Outcome:
+    """What the run led to; no blob means nothing yet. DataLoss."""
+    return _NO_OUTCOME if blob is None else _decode(_outcome, blob, run_id, "outcomes")
 
 
 def decode_events(run_id: str, blob: bytes) -> Sequence[Event]:

@@ -18,6 +18,7 @@ from runcast.server.repository.sqlite.codec import (
     decode_events,
     decode_run,
 )
+from runcast.server.repository.sqlite.finding import selection
 
 Row = tuple[Any, ...]
 
@@ -58,7 +59,7 @@ _EVENTS = (
 # The page is cut before any blob is read.
 _LIST = (
     _WHOLE.format(  # noqa: S608 - what is put in are conditions and directions, never values
-        "(SELECT key, create_time, id FROM runs WHERE {where} ORDER BY create_time {direction}, id {direction} LIMIT ?)"
+        "(SELECT runs.key, runs.create_time, runs.id FROM {source} WHERE {where} ORDER BY runs.create_time {direction}, runs.id {direction} LIMIT ?)"
         " AS page CROSS JOIN runs ON runs.key = page.key"
     )
     + " ORDER BY page.create_time {direction}, page.id {direction}"
@@ -136,12 +137,12 @@ class Reader:
 
     def list(self, filter: RunFilter, page: Page) -> Sequence[Run]:
         """As `Repository.list`."""
-        where, values = _conditions(filter)
+        source, where, values = selection(self._connection, filter)
         direction, beyond = ("ASC", ">") if page.ascending else ("DESC", "<")
         if page.after is not None:
             where.append(f"(create_time, id) {beyond} (?, ?)")
             values.extend(page.after)
-        sql = _LIST.format(where=" AND ".join(where) or "TRUE", direction=direction)
+        sql = _LIST.format(source=source, where=" AND ".join(where) or "TRUE", direction=direction)
         return [decode_run(*row) for row in self._connection.execute(sql, (*values, page.limit)).fetchall()]
 
     def document(self, kind: Kind, document_id: str) -> Document:
@@ -187,30 +188,3 @@ class Reader:
             yield
         finally:
             self._connection.execute("ROLLBACK")
-
-
-# A task, schedule or parent is said twice: the index over the rows that have one serves only a query that says so.
-_EQUALS = {
-    "provider": "provider = ?",
-    "queue": "queue = ?",
-    "task": "task = ? AND task <> ''",
-    "schedule": "schedule = ? AND schedule <> ''",
-    "parent_run": "parent_run = ? AND parent_run <> ''",
-}
-_BOUNDS = {"created_after": "create_time >= ?", "created_before": "create_time < ?"}
-
-
-def _conditions(filter: RunFilter) -> tuple[list[str], list[Any]]:
-    """What WHERE says, and the values for its marks."""
-    found: list[tuple[str, Sequence[Any]]] = []
-    if filter.states:
-        found.append((f"state IN ({', '.join('?' * len(filter.states))})", [*filter.states]))
-    if filter.interrupted_only:
-        found.append(("state = ?", [State.INTERRUPTED]))
-    found.extend((sql, [getattr(filter, name)]) for name, sql in _EQUALS.items() if getattr(filter, name))
-    found.extend(
-        (sql, [getattr(filter, name)]) for name, sql in _BOUNDS.items() if getattr(filter, name) is not None
-    )
-    label = "EXISTS (SELECT 1 FROM labels WHERE run = key AND name = ? AND value = ?)"
-    found.extend((label, pair) for pair in filter.labels.items())
-    return [sql for sql, _ in found], [value for _, values in found for value in values]

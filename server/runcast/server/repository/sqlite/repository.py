@@ -12,7 +12,7 @@ from runcast.server.model.errors import DataLoss, Unavailable
 from runcast.server.model.event import Event
 from runcast.server.model.run import Attempt, Checkpoint, Page, Run, RunFilter
 from runcast.server.repository.abc import Repository
-from runcast.server.repository.selection import require_served
+from runcast.server.repository.selection import require_sound
 from runcast.server.repository.sqlite.opening import connect_reader
 from runcast.server.repository.sqlite.reading import Reader
 from runcast.server.repository.sqlite.workers import Workers
@@ -22,6 +22,7 @@ R = TypeVar("R")
 T = TypeVar("T")
 
 _PRUNED_AT_ONCE = 5_000  # so that no save waits long behind a prune
+_REMOVED_AT_ONCE = 200  # for the same reason
 _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _TROUBLE = (
     sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_INTERRUPT,
@@ -89,11 +90,15 @@ class SQLiteRepository(Repository):
         return await self._run(self._readers, lambda reader: reader.checkpoint(run_id))
 
     async def list(self, filter: RunFilter, page: Page) -> Sequence[Run]:
-        require_served(filter)
+        require_sound(filter)
         return await self._run(self._lister, lambda reader: reader.list(filter, page))
 
     async def remove(self, run_ids: Sequence[str]) -> Sequence[str]:
-        return await self._run(self._writer, lambda writer: writer.remove(run_ids))
+        wanted = [*dict.fromkeys(run_ids)]
+        removed: list[str] = []
+        for start in range(0, len(wanted), _REMOVED_AT_ONCE):
+            removed += await self._remove_some(wanted[start : start + _REMOVED_AT_ONCE])
+        return removed
 
     async def document(self, kind: Kind, document_id: str) -> Document:
         return await self._run(self._readers, lambda reader: reader.document(kind, document_id))
@@ -115,6 +120,9 @@ class SQLiteRepository(Repository):
 
     async def _prune_some(self, now: int) -> int:
         return await self._run(self._writer, lambda writer: writer.prune_requests(now, _PRUNED_AT_ONCE))
+
+    async def _remove_some(self, run_ids: Sequence[str]) -> Sequence[str]:
+        return await self._run(self._writer, lambda writer: writer.remove(run_ids))
 
     async def _run(self, workers: Workers[R], job: Callable[[R], T]) -> T:
         try:

@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 
 from runcast.server.model.change import Change, Group, Known, Part, Request, Result, Saved, Stale
 from runcast.server.model.document import DocumentChange, kind_of
-from runcast.server.model.run import Definition, Run
+from runcast.server.model.run import Definition, EntityRef, Run
+from runcast.server.repository.selection import words, words_of
 from runcast.server.repository.sqlite.codec import encode, encode_row
 
 R = TypeVar("R")
@@ -56,6 +57,11 @@ _ADVANCE = (
     "queue_time = new.column7, first_sequence = new.column8, row = new.column9 FROM (VALUES) AS new "
     "WHERE runs.key = new.column1 AND runs.id = new.column2 AND runs.version = new.column3 - 1"
 )
+# NULL stands for what the change does not rewrite. What stays the same is not written: the index of words is costly.
+_RETELL = (
+    "UPDATE texts SET words = ifnull(new.column2, words), summary = ifnull(new.column3, summary) "
+    "FROM (VALUES) AS new WHERE run = new.column1 AND (words <> new.column2 OR summary <> new.column3)"
+)
 _KEYS = "SELECT json_group_array((SELECT key FROM runs WHERE id = column1)) FROM (VALUES)"
 
 
@@ -74,8 +80,12 @@ class _Batch:
         self._journal = _Bulk("INSERT INTO journal VALUES", 3)
         self._checkpoints = _Bulk("INSERT OR REPLACE INTO checkpoints VALUES", 2)
         self._attempts = _Bulk("INSERT OR REPLACE INTO attempts VALUES", 3)
+        self._refs = _Bulk("INSERT OR IGNORE INTO refs VALUES", 3)
+        self._texts = _Bulk("INSERT INTO texts VALUES", 3)
+        self._retold = _Bulk(_RETELL, 3)
         self._parts = (
             self._definitions, self._labels, self._outcomes, self._journal, self._checkpoints, self._attempts,
+            self._refs, self._texts, self._retold,
         )  # fmt: skip
         self._redefined: list[Row] = []
         self._trimmed: list[Row] = []
@@ -96,10 +106,16 @@ class _Batch:
             self._create(key, run)
         else:
             self._advance(key, run, change.parts)
+        self._tell(key, run, change.parts)
         if change.parts & Part.OUTCOME:
             self._outcomes.rows.append((key, encode(run.outcome)))
         if change.events:
             self._journal.rows.append((key, change.events[-1].sequence, encode(change.events)))
+            self._refs.rows.extend(
+                (event.body.type, event.body.id, key)
+                for event in change.events
+                if event.body.__class__ is EntityRef
+            )
         if change.checkpoint is not None:
             self._checkpoints.rows.append((key, encode(change.checkpoint)))
         for attempt in change.closed:
@@ -157,6 +173,16 @@ class _Batch:
         self._definitions.rows.append((key, encode(definition)))
         if definition.labels:
             self._labels.rows.extend((key, name, value) for name, value in definition.labels.items())
+
+    def _tell(self, key: int, run: Run, parts: int) -> None:
+        """What the run is found by as text; each part of it is written with the part of the run that it is from."""
+        said = " ".join(words(run.outcome.summary)) if parts & Part.OUTCOME else None
+        if run.version == 0:
+            self._texts.rows.append((key, " ".join(words_of(run.id, run.definition)), said or ""))
+        elif parts & Part.DEFINITION:
+            self._retold.rows.append((key, " ".join(words_of(run.id, run.definition)), said))
+        elif said is not None:
+            self._retold.rows.append((key, None, said))
 
     def _redefine(self) -> None:
         self._connection.executemany(
@@ -229,6 +255,10 @@ class Saver:
             ).fetchone()
             if row is not None:
                 return Known(*row)
+        stale = self._stale_run(group) or self._stale_document(group)
+        return SAVED if stale is None else Stale(stale)
+
+    def _stale_run(self, group: Group) -> str | None:
         versions: dict[str, int] = {}
         for change in group.changes:
             run = change.run
@@ -236,16 +266,23 @@ class Saver:
                 row = self._connection.execute("SELECT version FROM runs WHERE id = ?", (run.id,)).fetchone()
                 versions[run.id] = -1 if row is None else row[0]
             if run.version != versions[run.id] + 1:
-                return Stale(run.id)
+                return run.id
             versions[run.id] = run.version
-        for written in group.documents:
-            document = written.document
-            row = self._connection.execute(
-                "SELECT version FROM documents WHERE kind = ? AND id = ?", (kind_of(document), document.id)
-            ).fetchone()
-            if document.version != (-1 if row is None else row[0]) + 1:
-                return Stale(document.id)
-        return SAVED
+        return None
+
+    def _stale_document(self, group: Group) -> str | None:
+        versions: dict[Row, int] = {}
+        for change in group.documents:
+            document = change.document
+            where = (kind_of(document), document.id)
+            if where not in versions:
+                sql = "SELECT version FROM documents WHERE kind = ? AND id = ?"
+                row = self._connection.execute(sql, where).fetchone()
+                versions[where] = -1 if row is None else row[0]
+            if document.version != versions[where] + 1 or (change.removed and versions[where] < 0):
+                return document.id
+            versions[where] = -1 if change.removed else document.version
+        return None
 
     def _add(self, group: Group) -> None:
         if group.request is not None:
@@ -273,8 +310,9 @@ class Saver:
             sql = "INSERT OR IGNORE INTO documents VALUES (?, ?, 0, ?, ?)"
             values = (*where, document.create_time, encode(document))
         else:
-            sql = "UPDATE documents SET version = ?, blob = ? WHERE kind = ? AND id = ? AND version = ?"
-            values = (document.version, encode(document), *where, document.version - 1)
+            sql = "UPDATE documents SET version = ?, create_time = ?, blob = ? WHERE kind = ? AND id = ? AND version = ?"
+            new = (document.version, document.create_time, encode(document))
+            values = (*new, *where, document.version - 1)
         if self._connection.execute(sql, values).rowcount != 1:
             raise _Mismatch
 

@@ -8,10 +8,16 @@ here find what is due, the newest runs, and the few that belong to a task, a sch
 """
 
 import sqlite3
+from collections.abc import Iterable
+from contextlib import suppress
 
 from sqlite_utils import Database
 from sqlite_utils.migrations import Migrations
 
+from runcast.server.model.errors import DataLoss
+from runcast.server.model.run import Definition, EntityRef, Outcome
+from runcast.server.repository.selection import words, words_of
+from runcast.server.repository.sqlite.codec import decode_definition, decode_events, decode_outcome
 from runcast.server.repository.sqlite.opening import MIGRATION_SET
 
 migrations = Migrations(MIGRATION_SET)
@@ -82,6 +88,57 @@ CREATE INDEX documents_created ON documents (kind, create_time, id);
 def _documents(database: Database) -> None:
     for statement in _SECOND.strip().removesuffix(";").split(";"):
         database.conn.execute(statement)
+
+
+# `texts` holds words as `selection.words` makes them, joined by blanks: to the tokenizer `ascii` all that is not ASCII
+# is part of a token, so its tokens are exactly these. Whoever changes what a word is fills the table again.
+_THIRD = """
+CREATE INDEX labels_named ON labels (name, value);
+CREATE TABLE refs (
+  type TEXT NOT NULL, id TEXT NOT NULL, run INTEGER NOT NULL, PRIMARY KEY (type, id, run)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX refs_of_run ON refs (run);
+CREATE TABLE texts (run INTEGER PRIMARY KEY, words TEXT NOT NULL, summary TEXT NOT NULL) STRICT;
+"""
+_STORED = (
+    "SELECT runs.key, runs.id, definitions.blob, outcomes.blob FROM runs"
+    " LEFT JOIN definitions ON definitions.run = runs.key LEFT JOIN outcomes ON outcomes.run = runs.key"
+)
+
+
+@migrations(name="0003_finding")
+def _finding(database: Database) -> None:
+    for statement in _THIRD.strip().removesuffix(";").split(";"):
+        database.conn.execute(statement)
+    _fill_texts(database.conn)
+    _fill_refs(database.conn)
+    database.table("texts").enable_fts(["words", "summary"], tokenize="ascii", create_triggers=True)
+
+
+# What is damaged is found by less, and told to whoever reads it: a store with one bad row still opens.
+def _fill_texts(connection: sqlite3.Connection) -> None:
+    for key, run_id, defined, led_to in connection.execute(_STORED):
+        definition, outcome = Definition(), Outcome()
+        with suppress(DataLoss):
+            definition = decode_definition(run_id, defined)
+        with suppress(DataLoss):
+            outcome = decode_outcome(run_id, led_to)
+        said = (" ".join(words_of(run_id, definition)), " ".join(words(outcome.summary)))
+        connection.execute("INSERT INTO texts VALUES (?, ?, ?)", (key, *said))
+        _add_refs(connection, key, outcome.refs)
+
+
+def _fill_refs(connection: sqlite3.Connection) -> None:
+    sql = "SELECT runs.key, runs.id, journal.blob FROM journal JOIN runs ON runs.key = journal.run"
+    for key, run_id, blob in connection.execute(sql):
+        with suppress(DataLoss):
+            events = decode_events(run_id, blob)
+            _add_refs(connection, key, (event.body for event in events if isinstance(event.body, EntityRef)))
+
+
+def _add_refs(connection: sqlite3.Connection, key: int, refs: Iterable[EntityRef]) -> None:
+    rows = [(ref.type, ref.id, key) for ref in refs]
+    connection.executemany("INSERT OR IGNORE INTO refs VALUES (?, ?, ?)", rows)
 
 
 def migrate(connection: sqlite3.Connection) -> None:

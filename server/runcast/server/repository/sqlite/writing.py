@@ -10,7 +10,7 @@ from runcast.server.repository.sqlite.saving import Saver
 
 _OF_A_RUN = (
     ("definitions", "run"), ("labels", "run"), ("outcomes", "run"), ("checkpoints", "run"), ("journal", "run"),
-    ("attempts", "run"), ("runs", "key"),
+    ("attempts", "run"), ("refs", "run"), ("texts", "run"), ("runs", "key"),
 )  # fmt: skip
 
 
@@ -54,9 +54,10 @@ class Writer(Saver):
                 f"DELETE FROM {table} WHERE {column} IN (SELECT value FROM json_each(?))",  # noqa: S608 - names of our own
                 (keys,),
             )
-        for _, run_id in rows:
+        gone = {run_id for _, run_id in rows}
+        for run_id in gone:
             self._keys.pop(run_id, None)
-        return [run_id for _, run_id in rows]
+        return [run_id for run_id in run_ids if run_id in gone]
 
     def prune_requests(self, now: int, limit: int) -> int:
         """Forget at most `limit` expired request ids; answers how many."""
