@@ -111,11 +111,13 @@ def test_a_run_that_is_held_after_its_server_was_lost_exits_with_9(
             assert call(*words, "held", "--server", first.address).code == 9
 
 
-def test_help_loads_neither_grpc_nor_rich_nor_the_client() -> None:
+@pytest.mark.parametrize("words", [["--help"], ["run", "--help"], ["runs", "ls", "-h"], []], ids=" ".join)
+def test_help_loads_neither_grpc_nor_rich_nor_the_client(words: list[str]) -> None:
     code = (
         "import sys, contextlib\nfrom runcast.cli import main\n"
-        "with contextlib.suppress(SystemExit): main(['run', '--help'])\n"
-        "print([each for each in ('grpc', 'rich', 'google.protobuf', 'runcast.client', 'asyncio') if each in sys.modules])"
+        f"with contextlib.suppress(SystemExit): main({words!r})\n"
+        "print([each for each in ('grpc', 'rich', 'google.protobuf', 'runcast.client', 'asyncio', 'yaml',"
+        " 'pydantic', 'tomllib') if each in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"

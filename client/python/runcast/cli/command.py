@@ -2,7 +2,7 @@
 
 import inspect
 import os
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from enum import StrEnum
 from typing import Annotated, Any, Concatenate, ParamSpec, TypedDict, get_args, get_type_hints
 
@@ -59,10 +59,24 @@ class Common(TypedDict, total=False):
     quiet: Quiet
 
 
-def command(app: typer.Typer, name: str, *, section: Section | None = None) -> Callable[[Work[P]], Work[P]]:
+def group(app: typer.Typer, name: str, *, section: Section, help: str) -> typer.Typer:
+    """Register a command that only holds others."""
+    below = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help=help)
+    app.add_typer(below, name=name, rich_help_panel=section)
+    return below
+
+
+def epilog(examples: Sequence[str]) -> str | None:
+    """Examples for the end of a command's help, each on its line."""
+    return "\n".join(("\b", "Examples:", *(f"  {each}" for each in examples))) if examples else None
+
+
+def command(
+    app: typer.Typer, name: str, *, section: Section | None = None, examples: Sequence[str] = ()
+) -> Callable[[Work[P]], Work[P]]:
     """Register a coroutine function as a command: it is given a Session and its own options, and answers with a code.
 
-    Options that several commands share are a TypedDict: `**options: Unpack[Starting]`.
+    Options that several commands share are a TypedDict: `**options: Unpack[Starting]`. `examples` end its help.
     """
 
     def register(work: Work[P]) -> Work[P]:
@@ -73,7 +87,7 @@ def command(app: typer.Typer, name: str, *, section: Section | None = None) -> C
         run.__doc__ = work.__doc__
         run.__signature__ = _signature(work)  # type: ignore[attr-defined]
         run.__annotations__ = {"context": typer.Context}
-        app.command(name, rich_help_panel=section)(run)
+        app.command(name, rich_help_panel=section, epilog=epilog(examples))(run)
         return work
 
     return register

@@ -9,6 +9,9 @@ from runcast.cli import text
 from runcast.cli.failures import Refused
 from runcast.cli.follow.view import Progress
 
+LARGEST = 2**31 - 1
+"""The largest number that the contract's small whole numbers hold."""
+
 
 def seconds(written: str) -> float:
     """A length of time as typed; refused by typer's own error, which names the option."""

@@ -1,10 +1,10 @@
-"""Data on stdout: tables for people, JSON for programs, names for the next command."""
+"""Data on stdout: tables for people, JSON and YAML for programs, names for the next command."""
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 from runcast.cli import text
 from runcast.cli.terminal import Terminal
@@ -12,6 +12,7 @@ from runcast.cli.terminal import Terminal
 if TYPE_CHECKING:
     from rich.text import Text
 
+T = TypeVar("T")
 _GUTTER = 2
 _NARROWEST = 6
 
@@ -22,6 +23,7 @@ class Format(StrEnum):
     TABLE = "table"
     JSON = "json"
     JSONL = "jsonl"
+    YAML = "yaml"
     NAME = "name"
 
 
@@ -84,6 +86,60 @@ def write_jsonl(values: Iterable[Any]) -> None:
     """One line of JSON for each value."""
     for value in values:
         write(to_json(value, pretty=False))
+
+
+def write_yaml(value: Any) -> None:
+    """One YAML document, with nothing in it that a terminal would obey."""
+    from runcast.cli.yaml import to_yaml
+
+    write(to_yaml(value).rstrip("\n"))
+
+
+def write_many(
+    items: Sequence[T],
+    wanted: Format | None,
+    terminal: Terminal,
+    *,
+    record: Callable[[T], Any],
+    name: Callable[[T], str],
+    table: Callable[[Sequence[T]], None],
+) -> None:
+    """Several things of one kind in the format that was asked for; without one, as a table where there are any."""
+    match wanted:
+        case Format.JSON:
+            write_json([record(each) for each in items], terminal)
+        case Format.JSONL:
+            write_jsonl(record(each) for each in items)
+        case Format.YAML:
+            write_yaml([record(each) for each in items])
+        case Format.NAME:
+            for each in items:
+                write(name(each))
+        case _ if items:
+            table(items)
+
+
+def write_one(
+    item: T,
+    wanted: Format | None,
+    terminal: Terminal,
+    *,
+    record: Callable[[T], Any],
+    name: Callable[[T], str],
+    details: Callable[[T], None],
+) -> None:
+    """One thing in the format that was asked for; without one, in all its details."""
+    match wanted:
+        case Format.JSON:
+            write_json(record(item), terminal)
+        case Format.JSONL:
+            write_jsonl([record(item)])
+        case Format.YAML:
+            write_yaml(record(item))
+        case Format.NAME:
+            write(name(item))
+        case _:
+            details(item)
 
 
 def write_table(

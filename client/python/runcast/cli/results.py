@@ -5,7 +5,16 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from runcast.cli import text
-from runcast.cli.output import Column, Format, to_json, write, write_json, write_jsonl, write_table
+from runcast.cli.output import (
+    Column,
+    Format,
+    to_json,
+    write,
+    write_json,
+    write_jsonl,
+    write_table,
+    write_yaml,
+)
 from runcast.cli.terminal import Terminal, say
 
 if TYPE_CHECKING:
@@ -38,6 +47,8 @@ def _write_value(written: str, wanted: Format | None, terminal: Terminal) -> Non
         write_jsonl(value if isinstance(value, list) else [value])
     elif wanted is Format.JSON:
         write_json(value, terminal)
+    elif wanted is Format.YAML:
+        write_yaml(value)
     elif wanted is None and not terminal.out_is_terminal:
         write(text.escape_json(written))
     elif _is_records(value):

@@ -55,8 +55,8 @@ class Session:
         if not self.quiet:
             say(words)
 
-    def only(self, *formats: Format) -> None:
-        """Refuse a format that this command cannot write."""
-        if self.format is not None and self.format not in formats:
-            names = ", ".join(formats)
-            raise Refused(f"-o {self.format} means nothing here; there is {names}")
+    def no_names(self) -> None:
+        """Refuse `-o name` where what is shown has none."""
+        if self.format is Format.NAME:
+            names = ", ".join(each for each in Format if each is not Format.NAME)
+            raise Refused(f"-o name means nothing here; there is {names}")

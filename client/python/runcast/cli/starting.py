@@ -1,19 +1,15 @@
 """What is said about a start on the command line, made ready for the server: options, parameters, and the question
 whether it is meant."""
 
-import contextlib
-import signal
-import sys
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypedDict, Unpack
 
 import typer
 
 from runcast.cli import parameters, text
-from runcast.cli.exits import Exit
+from runcast.cli.asking import Yes, ask
 from runcast.cli.failures import Refused
-from runcast.cli.options import Labels, labels, seconds
+from runcast.cli.options import LARGEST, Labels, labels, seconds
 from runcast.cli.session import Session
 
 if TYPE_CHECKING:
@@ -57,7 +53,10 @@ class Starting(TypedDict, total=False):
         ),
     ]
     priority: Annotated[
-        int | None, typer.Option("--priority", metavar="N", help="Higher starts earlier; default: 0.")
+        int | None,
+        typer.Option(
+            "--priority", metavar="N", min=-LARGEST, max=LARGEST, help="Higher starts earlier; default: 0."
+        ),
     ]
     queue: Annotated[str | None, typer.Option("--queue", metavar="NAME", help="The queue to wait in.")]
     key: Annotated[
@@ -65,7 +64,8 @@ class Starting(TypedDict, total=False):
         typer.Option("--key", metavar="KEY", help="Runs with the same key share a concurrency limit."),
     ]
     attempts: Annotated[
-        int | None, typer.Option("--attempts", metavar="N", min=1, help="How often it is tried.")
+        int | None,
+        typer.Option("--attempts", metavar="N", min=1, max=LARGEST, help="How often it is tried."),
     ]
     attempt_timeout: Annotated[
         float | None,
@@ -83,7 +83,7 @@ class Starting(TypedDict, total=False):
         str | None,
         typer.Option("--start-after", metavar="TIME", help="In so long (10m), or at an RFC 3339 time."),
     ]
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask whether it is meant.")]
+    yes: Yes
 
 
 class Ready(NamedTuple):
@@ -140,58 +140,22 @@ def _overrides(given: Starting) -> "RunSpec | None":
     )
 
 
-_FURTHEST = 10 * 365 * 86_400
-
-
 def moment(written: str) -> datetime | timedelta:
     """A time as typed: so long from now, or RFC 3339 with a zone."""
-    with contextlib.suppress(ValueError):
-        ahead = text.seconds(written)
-        if ahead > _FURTHEST:
-            raise Refused(f"{written} is too far ahead; ten years are the most")
-        return timedelta(seconds=ahead)
     try:
-        when = datetime.fromisoformat(written)
-    except ValueError:
-        raise Refused(f"{written} is no time; write 10m, or 2026-11-21T08:30:00Z") from None
-    if when.tzinfo is None:
-        raise Refused(f"{written} has no time zone; write {written}Z for UTC, or {written}+01:00")
-    return when
+        return text.moment(written)
+    except ValueError as error:
+        raise Refused(f"--start-after: {error}") from None
 
 
 # ------------------------------------------------------------------------------------------------- is it really meant?
 def confirm(provider: "Provider") -> None:
     """Ask before what is dangerous or expensive; Refused where nobody can be asked, or the answer is no."""
-    why = _reason(provider)
-    if not why:
-        return
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise Refused(f"{provider.name} {why}; nothing was started", remedy="Say --yes if you mean it.")
-    if _answer(f"{text.line(provider.name)} {why}.\nStart it? [y/N] ").strip().lower() not in ("y", "yes"):
-        raise Refused("nothing was started", code=Exit.CANCELLED)
+    if why := _reason(provider):
+        ask(f"{text.line(provider.name)} {why}", "Start it?", "nothing was started")
 
 
 def _reason(provider: "Provider") -> str:
     if provider.danger:
         return f"is dangerous: {text.line(provider.danger).rstrip('.')}"
     return "costs much time or money" if provider.expensive else ""
-
-
-def _answer(question: str) -> str:
-    with _plain_interrupt():
-        sys.stderr.write(question)
-        sys.stderr.flush()
-        try:
-            return input()
-        except EOFError:
-            return ""
-
-
-@contextlib.contextmanager
-def _plain_interrupt() -> Iterator[None]:
-    """Let Ctrl-C end the question: asyncio would wait until it is answered."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)

@@ -1,7 +1,8 @@
 """Text for people: times, amounts and words, and foreign text made harmless for a terminal."""
 
+import contextlib
 import re
-from datetime import datetime
+from datetime import datetime, timedelta
 
 # Escape sequences as a whole (CSI, then OSC and its kin up to their end, then short ones), in 7 and in 8 bits.
 _SEQUENCE = re.compile(
@@ -124,3 +125,24 @@ def seconds(text: str) -> float:
     if not text or position != len(text):
         raise ValueError(f"{text!r} is not a length of time; write 90, 90s, 5m or 1h30m")
     return total
+
+
+_FURTHEST = 10 * 365 * 86_400
+
+
+def moment(written: str, sign: int = 1) -> datetime | timedelta:
+    """A time as typed: so long from now (`sign` -1: ago), or RFC 3339 with a zone; ValueError with what to write."""
+    distance: float | None = None
+    with contextlib.suppress(ValueError):
+        distance = seconds(written)
+    if distance is not None:
+        if distance > _FURTHEST:
+            raise ValueError(f"{written} is too far away; ten years are the most")
+        return timedelta(seconds=sign * distance)
+    try:
+        when = datetime.fromisoformat(written)
+    except ValueError:
+        raise ValueError(f"{written} is no time; write 10m, or 2026-11-21T08:30:00Z") from None
+    if when.tzinfo is None:
+        raise ValueError(f"{written} has no time zone; write {written}Z for UTC, or {written}+01:00")
+    return when

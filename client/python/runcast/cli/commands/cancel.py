@@ -1,26 +1,41 @@
-"""`runcast cancel`: ask for a run's end."""
+"""`runcast cancel`: ask for the end of runs."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Unpack
 
 import typer
 
 from runcast.cli import text
+from runcast.cli.asking import Yes
 from runcast.cli.command import Section, command
 from runcast.cli.exits import Exit
-from runcast.cli.options import RunId, seconds
-from runcast.cli.output import Format, write, write_json
-from runcast.cli.records import enum_name, run_record
+from runcast.cli.filtering import Filtering
+from runcast.cli.options import seconds
+from runcast.cli.records import enum_name
 from runcast.cli.session import Session
+from runcast.cli.several import RunIds, chosen, confirm, each_of
+from runcast.cli.showing import write_run, write_runs
+
+if TYPE_CHECKING:
+    from runcast.client import Run
 
 
 def add(app: typer.Typer) -> None:
     """Register `cancel`."""
-    command(app, "cancel", section=Section.FOLLOW)(cancel)
+    command(
+        app,
+        "cancel",
+        section=Section.FOLLOW,
+        examples=(
+            'runcast cancel RUN --reason "took too long"',
+            "runcast cancel --provider pack --state queued --yes",
+        ),
+    )(cancel)
 
 
 async def cancel(
     session: Session,
-    run: RunId,
+    runs: RunIds = None,
+    *,
     now: Annotated[bool, typer.Option("--now", help="Kill its code at once, without a grace.")] = False,
     reason: Annotated[
         str, typer.Option("--reason", metavar="TEXT", help="Why, for those who look at the run later.")
@@ -29,23 +44,39 @@ async def cancel(
         float | None,
         typer.Option("--grace", metavar="TIME", parser=seconds, help="How long its code may take to stop."),
     ] = None,
+    yes: Yes = False,
+    **options: Unpack[Filtering],
 ) -> Exit:
-    """Ask for a run's end, and do not wait for it.
+    """Ask for the end of runs, and do not wait for it.
 
-    Safe to repeat: a later request can only make it more urgent. A run that has ended stays as it is.
+    Safe to repeat: a later request can only make it more urgent. A run that has ended stays as it is. Several at once,
+    named or by options, are asked about first.
     """
+    async with session.client() as client:
+        ids = await chosen(client, runs, options, final=False)
+        confirm(ids, "cancel", certain=yes)
+
+        async def one(run_id: str) -> "Run":
+            return await client.cancel(run_id, reason, immediate=now, grace=grace)
+
+        found, code = await each_of(session, ids, one)
+    if runs and len(ids) == 1:
+        for each in found:
+            write_run(each, session)
+    elif session.format is not None:
+        write_runs(found, session)
+    _tell(found, session)
+    if not ids:
+        session.tell("no runs that match: nothing to cancel")
+    return code
+
+
+def _tell(found: "list[Run]", session: Session) -> None:
     from runcast.client import is_final
 
-    session.only(Format.JSON, Format.NAME)
-    async with session.client() as client:
-        found = await client.cancel(run, reason, immediate=now, grace=grace)
-    if session.format is Format.JSON:
-        write_json(run_record(found), session.terminal)
-    elif session.format is Format.NAME:
-        write(found.id)
-    state = text.words(enum_name(found, "state"))
-    if is_final(found.state):
-        session.tell(f"{found.id} is {state}")
-    else:
-        session.tell(f"{found.id} is {state}; wait for its end with:  {session.command('wait', found.id)}")
-    return Exit.SUCCEEDED
+    going = [run.id for run in found if not is_final(run.state)]
+    for run in found:
+        session.tell(f"{run.id} is {text.words(enum_name(run, 'state'))}")
+    if going:
+        which = going if len(going) <= 3 else ["RUN..."]
+        session.tell(f"wait for the end with:  {session.command('wait', *which)}")

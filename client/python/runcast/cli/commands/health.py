@@ -5,7 +5,7 @@ import typer
 from runcast.cli.command import Section, command
 from runcast.cli.exits import Exit
 from runcast.cli.failures import complain, report
-from runcast.cli.output import Format, write, write_json
+from runcast.cli.output import write, write_one
 from runcast.cli.session import Session
 
 PATIENCE = 5.0
@@ -26,7 +26,7 @@ async def health(session: Session) -> Exit:
 
     from runcast.client import RpcError
 
-    session.only(Format.JSON, Format.TABLE)
+    session.no_names()
     try:
         async with asyncio.timeout(session.timeout or PATIENCE), session.client() as client:
             status = await client.health()
@@ -36,10 +36,14 @@ async def health(session: Session) -> Exit:
         else:
             complain(f"{session.server} did not answer in time")
         return Exit.UNAVAILABLE
-    if session.format is Format.JSON:
-        write_json({"server": session.server, "status": status}, session.terminal)
-    elif not session.quiet:
-        write(status.lower().replace("_", " "))
+    write_one(
+        {"server": session.server, "status": status},
+        session.format,
+        session.terminal,
+        record=dict,
+        name=lambda each: each["server"],
+        details=lambda each: None if session.quiet else write(each["status"].lower().replace("_", " ")),
+    )
     if status != "SERVING":
         complain(f"{session.server} takes no calls now: {status}")
         return Exit.UNAVAILABLE

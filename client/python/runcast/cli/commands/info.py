@@ -7,7 +7,7 @@ import typer
 from runcast.cli import text
 from runcast.cli.command import Section, command
 from runcast.cli.exits import Exit
-from runcast.cli.output import Format, write_facts, write_json
+from runcast.cli.output import write_facts, write_one
 from runcast.cli.records import enum_name, record
 from runcast.cli.session import Session
 
@@ -30,13 +30,17 @@ def add(app: typer.Typer) -> None:
 
 async def info(session: Session) -> Exit:
     """Show versions, durability, features and limits."""
-    session.only(Format.TABLE, Format.JSON)
+    session.no_names()
     async with session.client() as client:
         found = await client.server_info()
-    if session.format is Format.JSON:
-        write_json(record(found), session.terminal)
-    else:
-        write_facts(_facts(session.server, found), session.terminal)
+    write_one(
+        found,
+        session.format,
+        session.terminal,
+        record=record,
+        name=lambda each: str(each.boot_id),
+        details=lambda each: write_facts(_facts(session.server, each), session.terminal),
+    )
     return Exit.SUCCEEDED
 
 

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from runcast.cli import text
-from runcast.cli.command import Section, command
+from runcast.cli.command import Section, command, group
 from runcast.cli.exits import Exit
-from runcast.cli.output import Column, Format, write, write_facts, write_json, write_jsonl, write_table
+from runcast.cli.output import Column, write, write_facts, write_many, write_one, write_table
 from runcast.cli.records import enum_name, record
 from runcast.cli.schema import Parameter, Parameters
 from runcast.cli.session import Session
@@ -27,12 +27,9 @@ _FLAGS = ("idempotent", "checkpointing", "pausable", "expensive")
 
 def add(app: typer.Typer) -> None:
     """Register `providers` with `ls` and `show`."""
-    providers = typer.Typer(
-        no_args_is_help=True, rich_markup_mode=None, help="What can be run, and what it takes."
-    )
-    app.add_typer(providers, name="providers", rich_help_panel=Section.LOOK)
-    command(providers, "ls")(ls)
-    command(providers, "show")(show)
+    providers = group(app, "providers", section=Section.LOOK, help="What can be run, and what it takes.")
+    command(providers, "ls", examples=("runcast providers ls --tag shop", "runcast providers ls -o name"))(ls)
+    command(providers, "show", examples=("runcast providers show greet",))(show)
 
 
 async def ls(
@@ -60,17 +57,18 @@ async def ls(
 
 
 def _write(found: "Sequence[Provider]", session: Session) -> None:
-    match session.format:
-        case Format.JSON:
-            write_json([record(each) for each in found], session.terminal)
-        case Format.JSONL:
-            write_jsonl(record(each) for each in found)
-        case Format.NAME:
-            for each in found:
-                write(each.name)
-        case _ if found:
-            rows = [(each.name, each.category, _title(each), ", ".join(_flags(each))) for each in found]
-            write_table(_COLUMNS, rows, session.terminal)
+    write_many(
+        found,
+        session.format,
+        session.terminal,
+        record=record,
+        name=lambda each: str(each.name),
+        table=lambda shown: write_table(_COLUMNS, [_row(each) for each in shown], session.terminal),
+    )
+
+
+def _row(provider: "Provider") -> tuple[str, ...]:
+    return provider.name, provider.category, _title(provider), ", ".join(_flags(provider))
 
 
 def _title(provider: "Provider") -> str:
@@ -89,15 +87,16 @@ async def show(
     name: Annotated[str, typer.Argument(metavar="PROVIDER", help="Its name.", show_default=False)],
 ) -> Exit:
     """Show one provider and the parameters that it takes."""
-    session.only(Format.TABLE, Format.JSON, Format.NAME)
     async with session.client() as client:
         found = await client.provider(name)
-    if session.format is Format.JSON:
-        write_json(record(found), session.terminal)
-    elif session.format is Format.NAME:
-        write(found.name)
-    else:
-        _write_one(found, session)
+    write_one(
+        found,
+        session.format,
+        session.terminal,
+        record=record,
+        name=lambda each: str(each.name),
+        details=lambda each: _write_one(each, session),
+    )
     return Exit.SUCCEEDED
 
 

@@ -6,9 +6,9 @@ import typer
 
 from runcast.cli.command import Section, command
 from runcast.cli.exits import Exit
-from runcast.cli.output import Format, write, write_json
-from runcast.cli.records import run_record
+from runcast.cli.output import Format
 from runcast.cli.session import Session
+from runcast.cli.showing import write_run
 from runcast.cli.starting import Name, Starting, prepare
 
 
@@ -20,15 +20,12 @@ def add(app: typer.Typer) -> None:
 async def start(session: Session, provider: Name, **options: Unpack[Starting]) -> Exit:
     """Start a run and leave it; prints its id.
 
-    The id goes to stdout (with --json the run), and to stderr the line with which to come back to it.
+    The id goes to stdout (with -o json or yaml the run), and to stderr the line with which to come back to it.
     """
-    session.only(Format.JSON, Format.NAME)
     ready = await prepare(session, provider, **options)
     async with session.client() as client:
         run = await client.start(ready.provider, ready.parameters, **ready.options)
-    if session.format is Format.JSON:
-        write_json(run_record(run), session.terminal)
-    else:
-        write(run.id)
+    session.format = session.format or Format.NAME
+    write_run(run, session)
     session.tell(f"come back to it with:  {session.command('watch', run.id)}")
     return Exit.SUCCEEDED

@@ -8,9 +8,9 @@ from runcast.cli import exits, text
 from runcast.cli.command import Section, command
 from runcast.cli.exits import Exit, Left
 from runcast.cli.follow.ending import tell_ending
-from runcast.cli.output import Format, write, write_json, write_jsonl
-from runcast.cli.records import enum_name, run_record
+from runcast.cli.records import enum_name
 from runcast.cli.session import Session
+from runcast.cli.showing import write_run, write_runs
 
 if TYPE_CHECKING:
     from runcast.client import Client, RpcError, Run
@@ -31,7 +31,6 @@ async def wait(
     """
     from runcast.cli.interrupts import leaving_on_signals
 
-    session.only(Format.JSON, Format.JSONL, Format.NAME)
     session.following = runs[0] if len(runs) == 1 else ""
     async with session.client() as client:
         for each in runs:
@@ -82,12 +81,7 @@ async def _one(session: Session, client: "Client", run_id: str) -> "Run":
 
 
 def _write(runs: "list[Run]", session: Session) -> None:
-    match session.format:
-        case Format.JSON:
-            records = [run_record(run) for run in runs]
-            write_json(records[0] if len(records) == 1 else records, session.terminal)
-        case Format.JSONL:
-            write_jsonl(run_record(run) for run in runs)
-        case Format.NAME:
-            for run in runs:
-                write(run.id)
+    if len(runs) == 1:
+        write_run(runs[0], session)
+    elif session.format is not None:
+        write_runs(runs, session)

@@ -1,25 +1,18 @@
-"""`runcast runs`: lists and details of runs."""
+"""Runs on stdout: as rows of a table, as facts, and in every format."""
 
 import time
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from runcast.cli import text
-from runcast.cli.command import Section, command
-from runcast.cli.exits import Exit
-from runcast.cli.failures import Refused
-from runcast.cli.options import Labels, RunId, labels
 from runcast.cli.output import (
     Column,
-    Format,
     state_text,
     to_json,
     write,
     write_facts,
-    write_json,
-    write_jsonl,
+    write_many,
+    write_one,
     write_table,
 )
 from runcast.cli.records import enum_name, payload_value, record, run_record
@@ -30,7 +23,7 @@ if TYPE_CHECKING:
 
     from runcast.client import Attempt, Run
 
-_COLUMNS = (
+COLUMNS = (
     Column("id", whole=True),
     Column("state", whole=True),
     Column("provider"),
@@ -49,78 +42,56 @@ _TIMES = {
 }
 
 
-def add(app: typer.Typer) -> None:
-    """Register `runs` with `ls` and `show`."""
-    runs = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List runs, and look at one.")
-    app.add_typer(runs, name="runs", rich_help_panel=Section.LOOK)
-    command(runs, "ls")(ls)
-    command(runs, "show")(show)
+def write_runs(runs: "Sequence[Run]", session: Session) -> None:
+    """Runs in the format that was asked for; without one, as a table."""
+    write_many(
+        runs,
+        session.format,
+        session.terminal,
+        record=run_record,
+        name=lambda run: str(run.id),
+        table=lambda shown: write_table_of(shown, session),
+    )
 
 
-async def ls(
-    session: Session,
-    *,
-    state: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--state", metavar="STATE", help="In this state; may be repeated or a list (failed,running)."
-        ),
-    ] = None,
-    provider: Annotated[str, typer.Option("--provider", metavar="NAME", help="Of this provider.")] = "",
-    label: Labels = None,
-    search: Annotated[
-        str,
-        typer.Option("--search", metavar="TEXT", help="With these words in id, provider, summary or labels."),
-    ] = "",
-    limit: Annotated[int, typer.Option("--limit", "-n", metavar="N", min=1, help="How many at most.")] = 20,
-) -> Exit:
-    """List runs, newest first."""
-    states = [part.strip() for each in state or () for part in each.split(",") if part.strip()]
-    async with session.client() as client:
-        listing = client.list(
-            states=[_state(each) for each in states],
-            provider=provider,
-            labels=labels(label),
-            text=search,
-            limit=limit + 1,
+def write_run(run: "Run", session: Session) -> None:
+    """A run on which a command acted, where a format was asked for: its lines on stderr say enough for a person."""
+    if session.format is not None:
+        write_one(
+            run,
+            session.format,
+            session.terminal,
+            record=run_record,
+            name=lambda run: str(run.id),
+            details=lambda run: write_table_of([run], session),
         )
-        found = [run async for run in listing]
-    runs = found[:limit]
-    _write(runs, session)
-    if session.format not in (None, Format.TABLE):
-        return Exit.SUCCEEDED
-    if len(found) > limit:
-        session.tell(f"there are more; see them with --limit {limit * 5}")
-    elif not runs:
-        session.tell("no runs" + (" that match" if states or provider or label or search else " yet"))
-    return Exit.SUCCEEDED
 
 
-def _state(name: str) -> str:
-    from runcast.client import state_of
-
-    try:
-        state_of(name.replace("-", "_"))
-    except ValueError as error:
-        raise Refused(f"--state: {str(error).lower()}") from None
-    return name.replace("-", "_")
+def write_table_of(runs: "Sequence[Run]", session: Session) -> None:
+    """Runs as a table."""
+    now = time.time()
+    write_table(COLUMNS, [row(run, now) for run in runs], session.terminal)
 
 
-def _write(runs: "Sequence[Run]", session: Session) -> None:
-    match session.format:
-        case Format.JSON:
-            write_json([run_record(run) for run in runs], session.terminal)
-        case Format.JSONL:
-            write_jsonl(run_record(run) for run in runs)
-        case Format.NAME:
-            for run in runs:
-                write(run.id)
-        case _ if runs:
-            now = time.time()
-            write_table(_COLUMNS, [_row(run, now) for run in runs], session.terminal)
+def write_details(run: "Run", attempts: "Sequence[Attempt]", session: Session) -> None:
+    """A run with its attempts, in the format that was asked for."""
+    write_one(
+        run,
+        session.format,
+        session.terminal,
+        record=lambda run: {**run_record(run), "attempts": [record(each) for each in attempts]},
+        name=lambda run: str(run.id),
+        details=lambda run: _write_facts(run, attempts, session),
+    )
 
 
-def _row(run: "Run", now: float) -> "list[str | Text]":
+def _write_facts(run: "Run", attempts: "Sequence[Attempt]", session: Session) -> None:
+    write_facts(_facts(run), session.terminal)
+    _write_attempts(attempts, session)
+
+
+def row(run: "Run", now: float) -> "list[str | Text]":
+    """A run as a row of COLUMNS."""
     begun, ended = _at(run, "start_time"), _at(run, "end_time")
     created = _at(run, "create_time")
     return [
@@ -144,24 +115,6 @@ def _share(run: "Run") -> str:
 def _at(message: Any, field: str) -> float | None:
     """A time in seconds since 1970; None where it is not set."""
     return getattr(message, field).ToNanoseconds() / 1e9 if message.HasField(field) else None
-
-
-# ---------------------------------------------------------------------------------------------------------------- show
-async def show(session: Session, run: RunId) -> Exit:
-    """Show one run with its parameters, its result and its attempts."""
-    session.only(Format.TABLE, Format.JSON, Format.NAME)
-    async with session.client() as client:
-        found = await client.get(run)
-        attempts = await client.attempts(run)
-    if session.format is Format.JSON:
-        written = {**run_record(found), "attempts": [record(each) for each in attempts]}
-        write_json(written, session.terminal)
-    elif session.format is Format.NAME:
-        write(found.id)
-    else:
-        write_facts(_facts(found), session.terminal)
-        _write_attempts(attempts, session)
-    return Exit.SUCCEEDED
 
 
 def _facts(run: "Run") -> "Iterator[tuple[str, str | Text]]":

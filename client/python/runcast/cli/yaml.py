@@ -1,0 +1,31 @@
+"""YAML as it is written here: in the order of the keys, long texts as blocks, and harmless for a terminal."""
+
+from typing import Any
+
+import yaml
+
+from runcast.cli import text
+
+
+class _Dumper(yaml.SafeDumper):
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
+        # Items are indented below their key, as people write them.
+        super().increase_indent(flow, False)
+
+
+def _as_written(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
+    style = None
+    if text.escape_json(value) != value:
+        style = '"'  # there alone an escape means what it says
+    elif "\n" in value:
+        style = "|"
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
+
+
+_Dumper.add_representer(str, _as_written)
+
+
+def to_yaml(value: Any) -> str:
+    """The value as a YAML document."""
+    written: str = yaml.dump(value, Dumper=_Dumper, allow_unicode=True, sort_keys=False, width=110)
+    return text.escape_json(written.removesuffix("...\n"))
