@@ -12,7 +12,8 @@ from runcast.server.model.errors import FeatureOff, InvalidArgument
 from runcast.server.rpc.frames import batch_bytes, fill_frame, filtered_bytes, stream_age_message
 from runcast.server.rpc.handlers import Context
 from runcast.server.rpc.messages import EVENT_TYPES
-from runcast.server.rpc.requests import micros, run_id_of, start_of
+from runcast.server.rpc.requests import run_id_of, start_of
+from runcast.server.rpc.units import micros
 from runcast.v1 import run_service_pb2 as pb
 
 STREAM_AGE = 25 * 60.0
@@ -61,7 +62,7 @@ class FollowServicer:
             require_complete=request.require_complete,
             heartbeat=heartbeat,
         )
-        async for response in self._stream(what, _types(list(request.event_types))):
+        async for response in self._stream(what, event_types_of(list(request.event_types))):
             yield response
 
     async def _stream(
@@ -86,7 +87,8 @@ class FollowServicer:
             await frames.aclose()  # type: ignore[attr-defined]  # an async generator
 
 
-def _types(names: list[str]) -> frozenset[type]:
+def event_types_of(names: list[str]) -> frozenset[type]:
+    """The events of these names; empty for all. InvalidArgument for a name that there is not."""
     unknown = [name for name in names if name not in EVENT_TYPES]
     if unknown:
         known = ", ".join(EVENT_TYPES)
