@@ -8,6 +8,7 @@ from functools import partial
 
 from msgspec.structs import replace
 
+from runcast.server.engine.board import Board
 from runcast.server.engine.catalog import Catalog
 from runcast.server.engine.clock import Clock
 from runcast.server.engine.committer import Committer
@@ -75,6 +76,7 @@ class Engine:
         self._ownership = Ownership(
             repository, self._journal, notifier, self._committer, executors, clock=clock, lease=self._lease
         )
+        self.board = Board(self.boot_id, repository, self._journal, lambda: self.draining)
         self._watcher = Watcher(self._journal, notifier, lambda: self.draining)
         self._sweeper = Sweeper(
             repository,
@@ -142,11 +144,15 @@ class Engine:
         self._journal.append(change)
         self._notifier.publish(run.id, final=run.state.final)
         self._sweeper.note(run)
+        if self.board.awake:
+            self.board.note(run)
 
     def _doubt(self, change: Change) -> None:
         """Nobody knows whether this was stored: let whoever waits for the run look."""
         self._notifier.publish(change.run.id, final=True)
         self._sweeper.doubt()
+        if self.board.awake:
+            self.board.doubt(change.run.id)
 
     # Starting and finding.
 
@@ -216,6 +222,7 @@ class Engine:
         """From now on start nothing, and end all streams with GoingAway."""
         self.draining = True
         self._notifier.wake_all()
+        self.board.wake()
 
     async def drain(self, seconds: float) -> None:
         """Bring what executes here to a good place within `seconds`: released where it can go on elsewhere without
