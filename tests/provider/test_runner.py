@@ -254,3 +254,18 @@ async def test_a_result_of_another_type_than_annotated_is_kept_and_told(
 
     assert await run(wrong) == Returned('"three"')
     assert "not of the type that is annotated" in caplog.text
+
+
+class Unusual(BaseException):
+    """Not an Exception."""
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit, Unusual])
+async def test_whatever_a_provider_raises_is_its_exception(kind: type[BaseException]) -> None:
+    def goes_wrong() -> None:
+        raise kind("at once")
+
+    for end in await both(goes_wrong):
+        assert isinstance(end, Raised)
+        assert end.error.reason == "PROVIDER_EXCEPTION"
+        assert end.error.message == f"{kind.__name__}: at once"

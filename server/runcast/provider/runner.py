@@ -44,7 +44,7 @@ def run_blocking(provider: AnyProvider, call: Call, channel: BlockingChannel) ->
         return Returned(provider.result.text(provider.invoke(context, arguments)))
     except Cancelled:
         return Stopped()
-    except (Exception, SystemExit, BaseExceptionGroup) as error:  # noqa: BLE001 - whatever it is, it is the run's end
+    except BaseException as error:  # noqa: BLE001 - whatever it is, it is the run's end
         return failed(error)
     finally:
         reporter.close()
@@ -60,7 +60,9 @@ async def _run(provider: AnyProvider, call: Call, reporter: LoopReporter) -> End
         return Returned(provider.result.text(await provider.invoke(context, arguments)))
     except Cancelled:
         return Stopped()
-    except (Exception, SystemExit, BaseExceptionGroup) as error:  # noqa: BLE001 - whatever it is, it is the run's end
+    except (asyncio.CancelledError, GeneratorExit):
+        raise  # not the provider's own, but its task's end
+    except BaseException as error:  # noqa: BLE001 - whatever it is, it is the run's end
         return failed(error)
     finally:
         reporter.close()

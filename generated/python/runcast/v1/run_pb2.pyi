@@ -221,7 +221,10 @@ class Run(_message.Message):
         reason is the provider's own or one of
         - PROVIDER_EXCEPTION, EXIT_CODE, PROCESS_DIED: it raised, a command's exit code is not 0, or its process died.
         - PROVIDER_STOPPED, EXECUTOR_FAILED: its code stopped unasked, or could not be started.
-        - RESULT_TOO_LARGE, CHECKPOINT_INCOMPATIBLE: its result is beyond the limit, or it cannot read its checkpoint.
+        - NOT_STORED: what it told cannot be stored.
+        - RESULT_TOO_LARGE, RESULT_INVALID: its result is beyond the limit, or cannot be written as JSON.
+        - CHECKPOINT_TOO_LARGE, CHECKPOINT_INVALID, CHECKPOINT_INCOMPATIBLE: a checkpoint that it saved is beyond the limit
+          or cannot be kept, or it cannot read the one that it was given.
         - TIMEOUT_QUEUE, TIMEOUT_ATTEMPT, TIMEOUT_HEARTBEAT, TIMEOUT_RUN: that timeout passed.
         - OWNER_LOST: its server was lost, and the recovery policy is FAIL. POISON: five servers were lost with it.
         - CIRCUIT_OPEN: its queue's breaker was open, and fails runs at once.
