@@ -94,8 +94,8 @@ class Engine:
             self._committer,
             self._journal,
             self._ownership,
-            self.tasks,
             clock,
+            tasks=self.tasks,
             boot_id=self.boot_id,
             may_claim=self._may_claim,
         )

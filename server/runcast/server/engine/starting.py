@@ -39,9 +39,9 @@ class Starter:
         committer: Committer,
         journal: Journal,
         ownership: Ownership,
-        tasks: Tasks,
         clock: Clock,
         *,
+        tasks: Tasks,
         boot_id: str,
         may_claim: Callable[[], bool],
     ) -> None:

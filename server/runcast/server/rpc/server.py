@@ -19,6 +19,7 @@ from runcast.server.rpc.handlers import register, service_names
 from runcast.server.rpc.operations import OperationServicer
 from runcast.server.rpc.providers import ProviderServicer
 from runcast.server.rpc.runs import RunServicer
+from runcast.server.rpc.tasks import TaskServicer
 from runcast.v1 import (
     artifact_service_pb2,
     provider_service_pb2,
@@ -65,7 +66,7 @@ class Server:
             ),
             (provider_service_pb2.DESCRIPTOR, (ProviderServicer(engine),)),
             (server_service_pb2.DESCRIPTOR, (about,)),
-            (task_service_pb2.DESCRIPTOR, ()),
+            (task_service_pb2.DESCRIPTOR, (TaskServicer(engine),)),
             (schedule_service_pb2.DESCRIPTOR, ()),
             (artifact_service_pb2.DESCRIPTOR, ()),
             (queue_service_pb2.DESCRIPTOR, ()),

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from runcast.server.model.errors import InvalidArgument
+from runcast.server.model.errors import InvalidArgument, Violation
 from runcast.server.model.run import Recovery, Spec
 from runcast.server.rpc.messages import duration
 from runcast.server.rpc.units import bounded, micros
@@ -68,9 +68,15 @@ PATHS = tuple(_FIELDS)
 def stated(spec: run_spec_pb2.RunSpec, field: str) -> dict[str, Any]:
     """The fields that are set, nested as in the model's Spec; `field` is where the spec stands."""
     changes: dict[str, Any] = {}
+    wrong: list[Violation] = []
     for path in PATHS:
-        if _set(spec, path):
-            put(changes, path, _FIELDS[path](spec, f"{field}.{path}"))
+        if is_set(spec, path):
+            try:
+                _put(changes, path, _FIELDS[path](spec, f"{field}.{path}"))
+            except InvalidArgument as error:
+                wrong.extend(error.violations)
+    if wrong:
+        raise InvalidArgument(wrong)
     return changes
 
 
@@ -83,14 +89,13 @@ def overrides(
         return stated(spec, field)
     changes: dict[str, Any] = {}
     default = Spec()
-    for path in masked(mask, mask_field):
-        value = _FIELDS[path](spec, f"{field}.{path}") if _set(spec, path) else _at(default, path)
-        put(changes, path, value)
+    for path in _masked(mask, mask_field):
+        value = _FIELDS[path](spec, f"{field}.{path}") if is_set(spec, path) else _at(default, path)
+        _put(changes, path, value)
     return changes
 
 
-def masked(mask: Sequence[str], field: str) -> list[str]:
-    """All paths that a mask names, itself or with a whole part."""
+def _masked(mask: Sequence[str], field: str) -> list[str]:
     paths: list[str] = []
     for wanted in dict.fromkeys(mask):
         found = [path for path in PATHS if path == wanted or path.startswith(f"{wanted}.")]
@@ -100,8 +105,19 @@ def masked(mask: Sequence[str], field: str) -> list[str]:
     return paths
 
 
-def put(changes: dict[str, Any], path: str, value: Any) -> None:
-    """Set the value at a path."""
+def replaced(changes: Mapping[str, Any], wanted: Mapping[str, Any], paths: Sequence[str]) -> dict[str, Any]:
+    """The changes with those at `paths` as they are wanted, or not at all; all others as they were."""
+    result: dict[str, Any] = {}
+    for path in PATHS:
+        part, _, name = path.rpartition(".")
+        source = wanted if path in paths else changes
+        there = source.get(part, {}) if part else source
+        if name in there:
+            _put(result, path, there[name])
+    return result
+
+
+def _put(changes: dict[str, Any], path: str, value: Any) -> None:
     part, _, name = path.rpartition(".")
     (changes.setdefault(part, {}) if part else changes)[name] = value
 
@@ -132,7 +148,8 @@ def _at(spec: Spec, path: str) -> Any:
     return getattr(getattr(spec, part) if part else spec, name)
 
 
-def _set(spec: run_spec_pb2.RunSpec, path: str) -> bool:
+def is_set(spec: run_spec_pb2.RunSpec, path: str) -> bool:
+    """Whether the message sets the field at a path."""
     part, _, name = path.rpartition(".")
     if part and not spec.HasField(part):  # type: ignore[arg-type]
         return False
