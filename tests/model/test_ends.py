@@ -216,11 +216,28 @@ def test_code_that_stops_unasked_has_failed() -> None:
     assert (life.run.state, reason(life)) == (State.FAILED, "PROVIDER_STOPPED")
 
 
-def test_a_pausing_run_that_fails_goes_as_from_running() -> None:
-    life = running(retry=retries(2))
+def test_a_pausing_run_that_fails_for_good_goes_as_from_running() -> None:
+    life = running()
     life.pause()
     life.end(BROKEN)
-    assert life.run.state is State.BACKING_OFF
+    assert life.run.state is State.FAILED
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_pausing_run_that_fails_is_paused_and_keeps_the_time_of_its_next_attempt(late: bool) -> None:
+    life = running(retry=retries(2), timeouts=Timeouts(run=1_000 * SECOND))
+    life.pause(reason="later")
+    life.end(BROKEN)
+    due = life.run.next_attempt_time
+    assert due is not None
+    assert (life.run.state, life.run.tries, life.run.wake_time) == (State.PAUSED, 1, None)
+    assert (life.run.owner, life.run.stop_cause, life.run.run_deadline) == ("", None, None)
+    assert life.run.outcome.attempt_error == BROKEN.error
+    assert life.events[-1].body == StateChanged(State.PAUSING, State.PAUSED, BROKEN.error.reason)
+    life.now = due if late else due - 1
+    life.resume()
+    assert life.run.state is (State.QUEUED if late else State.BACKING_OFF)
+    assert life.run.next_attempt_time == (None if late else due)
 
 
 def test_a_pausing_run_whose_owner_is_lost_is_paused() -> None:

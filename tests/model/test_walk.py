@@ -246,12 +246,14 @@ class Walk(RuleBasedStateMachine):
             self.judge_failure(before, after)
 
     def judge_failure(self, before: Run, after: Run) -> None:
-        """A failure that counts is followed by another attempt exactly where there is one left and it may be."""
+        """A failure that counts is followed by another attempt exactly where there is one left and it may be, after a pause
+        that was asked for."""
         retry, error = before.spec.retry, after.outcome.attempt_error
         assert error is not None
         may = error.reason not in retry.non_retryable_reasons and error.metadata.get("retryable") != "false"
         again = may and before.tries + 1 < retry.max_attempts
-        assert (after.state is State.BACKING_OFF) == again
+        waits = State.PAUSED if before.state is State.PAUSING else State.BACKING_OFF
+        assert (after.state is waits) == again
         if again:
             wait = (after.next_attempt_time or 0) - self.life.now
             assert 0 <= wait <= retry.max_backoff

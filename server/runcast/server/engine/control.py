@@ -1,5 +1,6 @@
 """What is done to a run that exists, whoever executes it: decided on its newest version, until it is stored."""
 
+from collections.abc import Callable
 from functools import partial
 
 from runcast.server.engine.clock import Clock
@@ -9,18 +10,35 @@ from runcast.server.engine.ownership import Ownership
 from runcast.server.engine.pending import Decide
 from runcast.server.model import lifecycle
 from runcast.server.model.change import Change, Group, Saved
-from runcast.server.model.errors import Fenced, InvalidArgument
+from runcast.server.model.errors import Fenced, InvalidArgument, NotFound, WrongState
 from runcast.server.model.run import Initiator, Run
+from runcast.server.repository.abc import Repository
+
+_REASON = 1_024
 
 
 class Control:
-    """Records what somebody wants of a run and answers at once, without waiting for its code. All raise NotFound."""
+    """Records what somebody wants of a run and answers at once, without waiting for its code. All raise NotFound.
 
-    def __init__(self, journal: Journal, committer: Committer, ownership: Ownership, clock: Clock) -> None:
+    `on_removed` is called after a run was dropped.
+    """
+
+    def __init__(
+        self,
+        repository: Repository,
+        journal: Journal,
+        committer: Committer,
+        ownership: Ownership,
+        clock: Clock,
+        *,
+        on_removed: Callable[[str], None],
+    ) -> None:
+        self._repository = repository
         self._journal = journal
         self._committer = committer
         self._ownership = ownership
         self._clock = clock
+        self._on_removed = on_removed
 
     async def cancel(
         self,
@@ -35,9 +53,33 @@ class Control:
         if grace is not None and grace < 0:
             raise InvalidArgument.of("grace", "a duration of 0 or more")
         decide = partial(
-            _cancel, initiator=initiator, reason=reason[:1_024], immediate=immediate, grace=grace
+            _cancel, initiator=initiator, reason=reason[:_REASON], immediate=immediate, grace=grace
         )
         return await self._decide(run_id, decide)
+
+    async def pause(self, run_id: str, *, reason: str = "", require_checkpoint: bool = False) -> Run:
+        """Let the run stand still, now or once its code has stopped. FailedPrecondition: RUN_STATE, NOT_PAUSABLE,
+        NO_CHECKPOINT."""
+        return await self._decide(
+            run_id, lambda run, now: lifecycle.pause(run, now, reason[:_REASON], require_checkpoint)
+        )
+
+    async def resume(self, run_id: str) -> Run:
+        """Let a run that stands still go on. WrongState."""
+        return await self._decide(run_id, lifecycle.resume)
+
+    async def delete(self, run_id: str) -> None:
+        """Drop a final run with all that belongs to it but its request id; of several at once, one succeeds. WrongState."""
+        run = await self._journal.get(run_id)
+        if not run.state.final:
+            raise WrongState(run.id, run.state.name, "be deleted: cancel it first")
+        try:
+            removed = await self._repository.remove([run_id])
+        finally:
+            self._journal.drop(run_id)  # also where nobody knows whether it is gone
+        if not removed:
+            raise NotFound("run", run_id)
+        self._on_removed(run_id)
 
     async def _decide(self, run_id: str, decide: Decide) -> Run:
         """Change the run as `decide` says of its newest version; None there leaves it alone."""

@@ -20,6 +20,7 @@ from runcast.server.engine.pending import Decide
 from runcast.server.engine.request import Start
 from runcast.server.engine.starting import Started, Starter
 from runcast.server.engine.sweeping import Sweeper
+from runcast.server.engine.tail import Batch
 from runcast.server.engine.tasks import Tasks
 from runcast.server.engine.watching import Frame, Watch, Watcher
 from runcast.server.executor.abc import Executor
@@ -87,7 +88,9 @@ class Engine:
             boot_id=self.boot_id,
             may_claim=self._may_claim,
         )
-        self.control = Control(self._journal, self._committer, self._ownership, clock)
+        self.control = Control(
+            repository, self._journal, self._committer, self._ownership, clock, on_removed=self._removed
+        )
         self.tasks = Tasks(repository, self._committer, catalog, clock)
         self._starter = Starter(
             catalog,
@@ -154,6 +157,11 @@ class Engine:
         if self.board.awake:
             self.board.doubt(change.run.id)
 
+    def _removed(self, run_id: str) -> None:
+        """Let whoever watches the run see that it is gone."""
+        self._notifier.publish(run_id, final=True)
+        self.board.removed(run_id)
+
     # Starting and finding.
 
     async def start(self, start: Start) -> Started:
@@ -203,6 +211,10 @@ class Engine:
     def watch(self, what: Watch) -> AsyncIterator[tuple[int, Frame]]:
         """The frames of a watch, each with the sequence to resume behind. See Watcher.frames."""
         return self._watcher.frames(what)
+
+    async def events(self, run_id: str, after: int) -> tuple[Run, Batch | None]:
+        """The run, and the stored events behind `after` that come next. See Watcher.read."""
+        return await self._watcher.read(run_id, after)
 
     async def wait(self, run_id: str, seconds: float) -> Run:
         """The run once it is final, or as it stands after that time or when the server drains. NotFound."""

@@ -63,6 +63,14 @@ class Journal:
         if ended is not None:
             self._ended_weight -= ended.weight
 
+    def drop(self, run_id: str) -> None:
+        """Remember nothing of the run: it was removed, and another one may get its id."""
+        self.forget(run_id)
+        for place in [place for place in self._stored if place[0] == run_id]:
+            self._stored_weight -= self._stored.pop(place).weight
+        for place in [place for place in self._reading if place[0] == run_id]:
+            del self._reading[place]
+
     def _tail(self, run_id: str) -> Tail | None:
         return self._tails.get(run_id) or self._ended.get(run_id)
 
@@ -108,9 +116,10 @@ class Journal:
         return next(batches(tuple(events)), None) if events else None
 
     def _has_read(self, place: tuple[str, int], done: "asyncio.Future[Batch | None]") -> None:
-        if self._reading.get(place) is done:
+        newest = self._reading.get(place) is done
+        if newest:
             del self._reading[place]
-        if done.cancelled() or done.exception() is not None:
+        if done.cancelled() or done.exception() is not None or not newest:
             return
         batch = done.result()
         # One that is not full would hide what is written behind it, though never wrongly.

@@ -63,6 +63,12 @@ class Watcher:
         self._notifier = notifier
         self._going_away = going_away
 
+    async def read(self, run_id: str, after: int) -> tuple[Run, Batch | None]:
+        """The run, and the next events behind `after` if there are any. NotFound, OutOfRange (SEQUENCE_AHEAD)."""
+        run = await self._journal.get(run_id)
+        _refuse_ahead(run, after)
+        return run, await self._journal.read(run_id, after) if after < run.last_sequence else None
+
     async def frames(self, what: Watch) -> AsyncIterator[tuple[int, Frame]]:
         """Each frame with the sequence to resume behind. NotFound, OutOfRange (SEQUENCE_AHEAD, EVENTS_COMPACTED).
 
@@ -100,12 +106,18 @@ def _place(what: Watch, run: Run) -> tuple[int, Gap | None]:
     """Where to begin reading, and what of the journal before it is gone."""
     if what.last_events is not None:
         return max(run.first_sequence - 1, run.last_sequence - what.last_events), None
-    if what.after > run.last_sequence:
-        message = f"run {run.id} has {run.last_sequence} events, none behind {what.after}: resume from its own cursor"
-        raise OutOfRange(message, reason="SEQUENCE_AHEAD", last_sequence=str(run.last_sequence))
+    _refuse_ahead(run, what.after)
     if what.after + 1 >= run.first_sequence:
         return what.after, None
     return run.first_sequence - 1, _gap(what, what.after + 1, run.first_sequence)
+
+
+def _refuse_ahead(run: Run, after: int) -> None:
+    if after > run.last_sequence:
+        message = (
+            f"run {run.id} has {run.last_sequence} events, none behind {after}: resume from its own cursor"
+        )
+        raise OutOfRange(message, reason="SEQUENCE_AHEAD", last_sequence=str(run.last_sequence))
 
 
 def _gap(what: Watch, missing: int, first: int) -> Gap:

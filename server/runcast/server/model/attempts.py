@@ -183,7 +183,10 @@ def _cancelled(run: Run, how: End | None, now: int) -> Change:
 
 
 def _fail(run: Run, error: Error, traceback: str, *, now: int, dice: float, final: State) -> Change:
-    """A failed or timed out attempt: another one later where the policy allows it, else the run's end."""
+    """A failed or timed out attempt: another one later where the policy allows it, else the run's end.
+
+    Where the run was to pause, it stands still now, and resumes no earlier than that other one was due.
+    """
     timed_out = final is State.TIMED_OUT
     ended = AttemptState.TIMED_OUT if timed_out else AttemptState.FAILED
     tries, retry = run.tries + 1, run.spec.retry
@@ -192,6 +195,10 @@ def _fail(run: Run, error: Error, traceback: str, *, now: int, dice: float, fina
     may_retry = error.reason not in retry.non_retryable_reasons and error.metadata.get("retryable") != "false"
     if may_retry and tries < retry.max_attempts and run.state is not State.CANCELLING:
         at = now + backoff(retry, tries, dice)
+        if run.state is State.PAUSING:
+            bodies = (AttemptFinished(ended, error),)
+            fields |= {"parts": Part.OUTCOME, "next_attempt_time": at}
+            return stand(run, now, State.PAUSED, bodies, error.reason, **fields)
         changed = StateChanged(run.state, State.BACKING_OFF, error.reason, at)
         rest = {"owner": "", "stop_cause": None, "stop_deadline": None, "kill_time": None}
         return next_version(

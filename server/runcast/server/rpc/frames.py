@@ -5,6 +5,7 @@ from weakref import WeakKeyDictionary
 from runcast.server.engine.tail import Batch
 from runcast.server.engine.watching import CaughtUp, Completed, Frame, Gap, GoingAway, Heartbeat, Snapshot
 from runcast.server.model.event import Event
+from runcast.server.rpc import pages
 from runcast.server.rpc.messages import duration, event_message, fill_run, timestamp
 from runcast.v1 import run_service_pb2, watch_pb2
 
@@ -72,3 +73,27 @@ def _encode(events: tuple[Event, ...], resume_sequence: int) -> list[bytes]:
     response.frame.resume_sequence = resume_sequence
     frames.append(response.SerializeToString())
     return frames
+
+
+class EventPage:
+    """A page of a journal while it is filled; `cursor` is where it ends so far, also over events that are hidden."""
+
+    def __init__(self, limit: int, types: frozenset[type], cursor: int) -> None:
+        self.response = run_service_pb2.ListRunEventsResponse()
+        self.cursor = cursor
+        self._limit = limit
+        self._types = types
+        self._size = 0
+
+    def take(self, batch: Batch) -> bool:
+        """Add what is asked for; False once there is no room for the next one."""
+        events = self.response.events
+        for event in batch.events:
+            if not self._types or type(event.body) in self._types:
+                message = event_message(event)
+                self._size += message.ByteSize()
+                if len(events) == self._limit or (events and self._size > pages.BYTES_PER_PAGE):
+                    return False
+                events.append(message)
+            self.cursor = event.sequence
+        return True

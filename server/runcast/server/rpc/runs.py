@@ -10,10 +10,13 @@ from runcast.server.engine.starting import Started
 from runcast.server.model.errors import InvalidArgument, RuncastError, Unavailable
 from runcast.server.model.run import Page
 from runcast.server.rpc import pages
+from runcast.server.rpc.following import event_types_of
+from runcast.server.rpc.frames import EventPage
 from runcast.server.rpc.handlers import Context
 from runcast.server.rpc.messages import attempt_message, fill_run, run_message
-from runcast.server.rpc.requests import filter_of, micros, run_id_of, start_of
+from runcast.server.rpc.requests import filter_of, run_id_of, start_of
 from runcast.server.rpc.status import status_of
+from runcast.server.rpc.units import micros
 from runcast.v1 import run_pb2
 from runcast.v1 import run_service_pb2 as pb
 
@@ -21,6 +24,7 @@ BATCH = 1_000
 LONGEST_WAIT = 600.0
 STREAM_AGE = 25 * 60.0
 _DEFAULT_WAIT = 60.0
+_LOOKED_THROUGH = 5_000
 
 
 class RunServicer:
@@ -88,6 +92,11 @@ class RunServicer:
             response.next_page_token = pages.token_for(request, last.create_time, last.id)
         return response
 
+    async def DeleteRun(self, request: pb.DeleteRunRequest, context: Context) -> pb.DeleteRunResponse:  # noqa: N802
+        """Remove a final run."""
+        await self._engine.control.delete(run_id_of(request.run_id))
+        return pb.DeleteRunResponse()
+
     async def WaitRun(self, request: pb.WaitRunRequest, context: Context) -> pb.WaitRunResponse:  # noqa: N802
         """Answer at the end, or after the time with the run as it stands."""
         seconds = _seconds(request.timeout, "timeout") if request.HasField("timeout") else _DEFAULT_WAIT
@@ -96,6 +105,32 @@ class RunServicer:
             message = "this server is shutting down; the run goes on: ask again, on any server"
             raise Unavailable(message, reason="DRAINING")
         return pb.WaitRunResponse(run=run_message(run))
+
+    async def ListRunEvents(  # noqa: N802
+        self, request: pb.ListRunEventsRequest, context: Context
+    ) -> pb.ListRunEventsResponse:
+        """A page of a run's journal: cut by count, by bytes, and by how much is looked through for it."""
+        if request.after_sequence < 0:
+            raise InvalidArgument.of("after_sequence", f"{request.after_sequence}: 0 for the start, or more")
+        run_id, types = run_id_of(request.run_id), event_types_of(list(request.event_types))
+        position = pages.position_of(request, request.page_token, int)
+        page = EventPage(
+            pages.size_of(request.page_size), types, position[0] if position else request.after_sequence
+        )
+        looked = 0
+        while True:
+            run, batch = await self._engine.events(run_id, page.cursor)
+            response = page.response
+            response.first_sequence, response.last_sequence = run.first_sequence, run.last_sequence
+            if batch is None:
+                break
+            looked += len(batch.events)
+            if not page.take(batch) or looked >= _LOOKED_THROUGH:
+                break
+        response.resume_sequence = page.cursor
+        if page.cursor < run.last_sequence:
+            response.next_page_token = pages.token_for(request, page.cursor)
+        return response
 
     async def ListAttempts(  # noqa: N802
         self, request: pb.ListAttemptsRequest, context: Context
