@@ -8,7 +8,6 @@ import pytest
 
 from runcast.client import (
     Client,
-    FeatureOff,
     InvalidArgument,
     NotFound,
     OutOfRange,
@@ -185,7 +184,7 @@ async def test_what_the_server_refuses_is_raised_as_what_it_is(direct: Client) -
     with pytest.raises(OutOfRange):
         async with direct.watch(run.id, after_sequence=1000):
             pass
-    with pytest.raises(FeatureOff):
+    with pytest.raises(NotFound):
         await direct.start(task="nightly")
 
 

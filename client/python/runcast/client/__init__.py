@@ -37,8 +37,9 @@ from runcast.client.errors import (
     Violation,
 )
 from runcast.client.filters import RunFilters
+from runcast.client.followed import Gap, result_of
 from runcast.client.payload import ArtifactRef, kind, to_dict, to_payload, to_python
-from runcast.client.run_stream import Gap, RunStream, result_of
+from runcast.client.run_stream import RunStream
 from runcast.client.starting import StartOptions, run_spec, start_request
 from runcast.client.states import is_final, state_name, state_of
 from runcast.client.tasks import TaskFields, Tasks

@@ -6,9 +6,10 @@ from typing import Any, Unpack
 
 from runcast.client.backoff import Deadline
 from runcast.client.errors import RpcError, error_of
+from runcast.client.followed import result_of
 from runcast.client.looking import Looking
 from runcast.client.payload import Parameters
-from runcast.client.run_stream import RunStream, result_of
+from runcast.client.run_stream import RunStream
 from runcast.client.starting import StartOptions, batches, duration, start_request
 from runcast.client.states import is_final
 from runcast.client.steering import ONE_WAIT, Steering
