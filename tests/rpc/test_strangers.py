@@ -17,7 +17,9 @@ from tests.serving import ServerProcess
 
 GRPCURL = "github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.3"
 ON = {
-    "google.longrunning.Operations": {"GetOperation", "ListOperations", "WaitOperation", "CancelOperation"},
+    "google.longrunning.Operations": {
+        *("GetOperation", "ListOperations", "WaitOperation", "CancelOperation", "DeleteOperation"),
+    },
     "runcast.v1.ProviderService": {"GetProvider", "ListProviders"},
     "runcast.v1.RunService": {
         *("StartRun", "BatchStartRuns", "GetRun", "ListRuns", "WaitRun", "ExecuteRun", "WatchRun"),
@@ -134,6 +136,9 @@ def test_the_real_grpcurl_starts_lists_and_describes(grpcurl: Path, server: Serv
         "-d", json.dumps({"run_id": started["run"]["id"]}), server.address, "runcast.v1.RunService/WatchRun"
     )
     assert "STATE_SUCCEEDED" in watched
+    name = json.dumps({"name": f"operations/{started['run']['id']}"})
+    operation = json.loads(run("-d", name, server.address, "google.longrunning.Operations/WaitOperation"))
+    assert "Ada" in operation["response"]["output"]["json"]
     executed = run(
         "-d",
         '{"start":{"provider":"greet","input":{"json":"{\\"name\\":\\"Ada\\"}"}}}',

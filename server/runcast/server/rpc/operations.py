@@ -1,4 +1,4 @@
-"""google.longrunning.Operations: runs as any Google client waits for, lists and cancels them. Never resumes one."""
+"""google.longrunning.Operations: runs as any Google client waits for, lists, cancels and deletes them. Never resumes one."""
 
 import re
 from itertools import islice
@@ -82,6 +82,11 @@ class OperationServicer:
     async def CancelOperation(self, request: pb.CancelOperationRequest, context: Context) -> Empty:  # noqa: N802
         """As CancelRun: record the wish, and answer at once."""
         await self._engine.control.cancel(_run_id(request.name))
+        return Empty()
+
+    async def DeleteOperation(self, request: pb.DeleteOperationRequest, context: Context) -> Empty:  # noqa: N802
+        """As DeleteRun: remove a run that is final."""
+        await self._engine.control.delete(_run_id(request.name))
         return Empty()
 
 
