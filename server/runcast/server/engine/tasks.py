@@ -86,17 +86,23 @@ class Tasks:
 
     async def list(self, filter: TaskFilter, page: Page) -> Found:
         """The tasks that a filter selects, in the page's order; fewer than asked, also none, where it would have to look
-        at too many at once."""
+        at too much at once. InvalidArgument."""
+        wanted = words(filter.text)
+        if filter.text and not wanted:
+            expected = f"{filter.text!r}: words of letters and digits, or nothing for any task"
+            raise InvalidArgument.of("filter.text", expected)
         found: list[Task] = []
-        size, behind, wanted = 0, page.after, words(filter.text)
+        size, behind = 0, page.after
         for _ in range(_LOOKED_AT // _CHUNK):
             chunk = await self._repository.documents(Kind.TASK, Page(_CHUNK, behind, page.ascending))
             for task in chunk:
+                if size > _BYTES:
+                    return Found(found, behind)
                 if self._selects(filter, wanted, task):
-                    size += len(task.input.json or "")
-                    if len(found) == page.limit or (found and size > _BYTES):
+                    if len(found) == page.limit:
                         return Found(found, behind)
                     found.append(task)
+                size += len(task.input.json or "") + len(task.description)
                 behind = (task.create_time, task.id)
             if len(chunk) < _CHUNK:
                 return Found(found, None)
