@@ -17,7 +17,7 @@ from runcast.server.repository.abc import Repository
 from runcast.server.repository.selection import selects
 
 _RUNS_PER_MESSAGE = 256
-_WEIGHT_PER_MESSAGE = 256 << 10
+_WEIGHT_PER_MESSAGE = 128 << 10
 _FIRST_PAGE = 16
 _BETWEEN_LOOKS = 0.1
 _HEAVY = 32 << 10
@@ -165,11 +165,10 @@ class Board:
         stream, sent = _Stream(filter, place, self._number), clock()
         while True:
             looked = clock()
-            message = await self._next(stream)
-            if message is not None:
-                yield stream.at, message
+            stream.message = await self._next(stream)
+            if stream.message is not None:
+                yield stream.at, stream.handed_over()
                 sent = clock()
-                del message
             if self._going_away():
                 yield stream.at, GoingAway()
                 return
@@ -296,6 +295,7 @@ class _Stream:
     def __init__(self, filter: RunFilter, place: Place | None, number: int) -> None:
         self.table = _Table(filter)
         self.place = place
+        self.message: Message | None = None
         self.page_size = _FIRST_PAGE
         self.had_page = self.caught_up = self.has_all = False
         self.complete_at = number
@@ -305,6 +305,12 @@ class _Stream:
         self.table = _Table(self.table.filter, knows_all=True)
         self.place = place
         self.had_page = self.caught_up = self.has_all = False
+
+    def handed_over(self) -> Message:
+        """What is to be told, once: nobody holds it while a stream is not read."""
+        assert self.message is not None
+        message, self.message = self.message, None
+        return message
 
     @property
     def at(self) -> Place:

@@ -13,6 +13,7 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2
 from runcast.server.engine.engine import Engine
 from runcast.server.model.errors import StorageError
 from runcast.server.rpc.about import MAX_REQUEST, ServerServicer
+from runcast.server.rpc.boards import BoardServicer
 from runcast.server.rpc.control import ControlServicer
 from runcast.server.rpc.following import FollowServicer
 from runcast.server.rpc.handlers import register, service_names
@@ -62,7 +63,12 @@ class Server:
         services: list[tuple[FileDescriptor, tuple[object, ...]]] = [
             (
                 run_service_pb2.DESCRIPTOR,
-                (RunServicer(engine), FollowServicer(engine, now), ControlServicer(engine)),
+                (
+                    RunServicer(engine),
+                    FollowServicer(engine, now),
+                    BoardServicer(engine, now),
+                    ControlServicer(engine),
+                ),
             ),
             (provider_service_pb2.DESCRIPTOR, (ProviderServicer(engine),)),
             (server_service_pb2.DESCRIPTOR, (about,)),
