@@ -10,7 +10,7 @@ from runcast.server.model import attempts, lifecycle
 from runcast.server.model.call import Returned
 from runcast.server.model.change import Change, Part, fold
 from runcast.server.model.event import SaveCheckpoint, Summary
-from runcast.server.model.run import Failure, Progress, State, StopCause, Timeouts
+from runcast.server.model.run import Checkpoint, Failure, Progress, State, StopCause, Timeouts
 from tests.model.history import History, Store
 from tests.model.life import SECOND, START, Life, blank, definition, retries
 
@@ -98,9 +98,11 @@ def test_the_next_change_is_decided_on_the_folded_run_one_version_later() -> Non
     assert (history.read().version, history.read().state) == (1, State.SUCCEEDED)
 
 
-@given(st.one_of(st.none(), st.integers(1, SECOND)))
-def test_a_run_created_as_claimed_is_what_creating_and_claiming_fold_into(run_timeout: int | None) -> None:
+@given(st.one_of(st.none(), st.integers(1, SECOND)), st.sampled_from([None, Checkpoint(7, b"seen", 2)]))
+def test_a_run_created_as_claimed_is_what_creating_and_claiming_fold_into(
+    run_timeout: int | None, checkpoint: Checkpoint | None
+) -> None:
     what = definition(timeouts=Timeouts(run=run_timeout))
-    created = lifecycle.create("a", what, START)
+    created = lifecycle.create("a", what, START, checkpoint=checkpoint)
     claimed = lifecycle.claim(created.run, "boot", START)
-    assert lifecycle.create_claimed("a", what, "boot", START) == fold((created, claimed))
+    assert lifecycle.create_claimed("a", what, "boot", START, checkpoint) == fold((created, claimed))

@@ -70,6 +70,14 @@ class BaseContext(Generic[ReporterT]):
         return self._reporter.call.deadline
 
     @property
+    def targets(self) -> tuple[str, ...]:
+        """The targets to work on, by the names that were told to `target_failed`; empty for all.
+
+        Set where a run is retried for its failed targets only: leave out all others, and work as ever where it is empty.
+        """
+        return self._reporter.call.targets
+
+    @property
     def log(self) -> RunLog:
         """The run's logger: `ctx.log.info("read %s", path, size=3)`."""
         if self._log is None:
@@ -112,7 +120,10 @@ class BaseContext(Generic[ReporterT]):
         return None if saved is None else decode_as(saved.data, kind)
 
     def target_failed(self, target: str, code: str = "", message: str = "") -> None:
-        """One of the run's targets failed and the run goes on; it ends SUCCEEDED_WITH_ERRORS at best."""
+        """One of the run's targets failed and the run goes on; it ends SUCCEEDED_WITH_ERRORS at best.
+
+        A retry of the run for its failed targets only finds `target` in `targets`.
+        """
         self._reporter.send(Failure(clean(target, _NAME * 8), clean(code, _NAME), clean(message, _WORDS)))
 
     def ref(self, type: str, id: str, error: str = "") -> None:

@@ -15,11 +15,11 @@
 Parameters are checked and converted as the server does it. Time stands still until `ctx.advance(seconds)` or
 `ctx.sleep(seconds)` moves it; nothing waits. After `ctx.cancel()` the code ends at its next `track`, `sleep` or
 `raise_if_cancelled`, in a plain function also after `checkpoint`. `Context.testing(restored=state)` starts from a
-checkpoint.
+checkpoint, `Context.testing(targets=["a"])` is a retry for these targets only.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypedDict, TypeVar, Unpack
 
 from runcast.provider.checkpoint import decode, encode
@@ -43,6 +43,7 @@ class Given(TypedDict, total=False):
     labels: Mapping[str, str]
     deadline: int | None
     restored: object
+    targets: Sequence[str]
 
 
 class HandClock:
@@ -183,6 +184,7 @@ def _call(given: Given) -> Call:
         checkpoint=None if restored is None else Checkpoint(1, encode(restored)),
         labels=dict(given.get("labels", {})),
         deadline=given.get("deadline"),
+        targets=tuple(given.get("targets", ())),
     )
 
 

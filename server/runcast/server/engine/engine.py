@@ -18,6 +18,7 @@ from runcast.server.engine.lease import Lease
 from runcast.server.engine.ownership import Ownership
 from runcast.server.engine.pending import Decide
 from runcast.server.engine.request import Start
+from runcast.server.engine.retrying import Again, Retrier
 from runcast.server.engine.starting import Started, Starter
 from runcast.server.engine.sweeping import Sweeper
 from runcast.server.engine.tail import Batch
@@ -102,6 +103,7 @@ class Engine:
             boot_id=self.boot_id,
             may_claim=self._may_claim,
         )
+        self._retrier = Retrier(repository, self._journal, catalog, self._starter)
 
     @property
     def durability(self) -> Durability:
@@ -168,6 +170,11 @@ class Engine:
         """Start a run, or find the one that the same request started. See Starter.start."""
         self._refuse_when_draining()
         return await self._starter.start(start)
+
+    async def retry(self, again: Again) -> Started:
+        """Start a final run again, as a new one. See Retrier.retry."""
+        self._refuse_when_draining()
+        return await self._retrier.retry(again)
 
     async def start_many(self, starts: Sequence[Start]) -> Sequence[Started | RuncastError]:
         """Start many runs in one commit, each with its own outcome."""

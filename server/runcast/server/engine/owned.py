@@ -74,6 +74,7 @@ class OwnedRun:
             checkpoint,
             definition.labels,
             attempt_deadline(run),
+            definition.targets,
         )
         try:
             self.handle = executor.start(call, self)

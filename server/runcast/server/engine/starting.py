@@ -1,7 +1,7 @@
 """Makes runs from requests: checked and defaulted before anything is stored, once for each request id."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from msgspec import Struct
 
@@ -16,8 +16,9 @@ from runcast.server.engine.request import Start, check, merged
 from runcast.server.engine.tasks import Tasks
 from runcast.server.model import lifecycle
 from runcast.server.model.change import Change, Group, Known, Request, Result, Saved
-from runcast.server.model.errors import AlreadyExists, FailedPrecondition, RuncastError
-from runcast.server.model.run import Definition, Execution, Payload, Run, State
+from runcast.server.model.errors import AlreadyExists, FailedPrecondition, NotFound, RuncastError
+from runcast.server.model.provider import Provider
+from runcast.server.model.run import Checkpoint, Definition, Execution, Payload, Run, State
 from runcast.server.model.task import Task
 
 _Begun = tuple[Change, asyncio.Future[Change | Result] | None]
@@ -101,7 +102,14 @@ class Starter:
         if not start.request_id or start.validate_only:
             return None
         run_id = await earlier(self._committer, _request(start, "", self._clock.now()))
-        return None if run_id is None else Started(await self._journal.get(run_id), False)
+        return None if run_id is None else await self._made_before(start, run_id)
+
+    async def _made_before(self, start: Start, run_id: str) -> Started:
+        try:
+            return Started(await self._journal.get(run_id), False)
+        except NotFound:
+            remedy = f"request id {start.request_id!r} started it, and it was deleted since: choose a new request id"
+            raise NotFound("run", run_id, remedy) from None
 
     def _begun(self, start: Start, task: Task | RuncastError | None) -> _Begun | RuncastError:
         if isinstance(task, RuncastError):
@@ -113,7 +121,10 @@ class Starter:
 
     def _begin(self, start: Start, task: Task | None = None) -> _Begun:
         """Check a request and send its run to be stored; without a future where it is only to be checked."""
-        definition = self._definition(start, task)
+        return self._send(start, self._definition(start, task))
+
+    def _send(self, start: Start, definition: Definition, checkpoint: Checkpoint | None = None) -> _Begun:
+        """Make the run of a definition, claimed where there is a slot, and send it to be stored."""
         now = self._clock.now()
         run_id = start.run_id or self._clock.new_id("run")
         if start.validate_only:
@@ -122,10 +133,24 @@ class Starter:
         kind, after = definition.execution, start.start_after
         claimed = (after is None or after <= now) and self._claims(kind)
         if claimed:
-            change = lifecycle.create_claimed(run_id, definition, self._boot_id, now)
+            change = lifecycle.create_claimed(run_id, definition, self._boot_id, now, checkpoint)
         else:
-            change = lifecycle.create(run_id, definition, now, after)
+            change = lifecycle.create(run_id, definition, now, after, checkpoint)
         return change, self._store(change, request, kind, claimed=claimed)
+
+    async def start_defined(
+        self, start: Start, define: Callable[[], Awaitable[tuple[Definition, Checkpoint | None]]]
+    ) -> Started:
+        """A run of a definition that is made elsewhere, and where it goes on from; `start` is its request."""
+        begun: _Begun | RuncastError
+        try:
+            begun = self._send(start, *await define())
+        except RuncastError as error:
+            begun = error
+        outcome = await self._outcome_of(start, begun)
+        if isinstance(outcome, RuncastError):
+            raise outcome
+        return outcome
 
     def _claims(self, kind: Execution) -> bool:
         """Take a slot for a new run, unless it has to wait for one, or behind others."""
@@ -143,13 +168,7 @@ class Starter:
         if task is not None:
             start = started_from(task, start, self._providers)
         check(start)
-        provider = self._providers.get(start.provider)
-        if provider is None:
-            raise no_provider(start.provider)
-        if not self._ownership.serves(provider.execution):
-            kind = provider.execution.name
-            message = f"this server executes no {kind} providers"
-            raise FailedPrecondition(provider.name, message, reason="EXECUTION_OFF")
+        provider = self.served(start.provider)
         json_text = self._catalog.validate(provider.name, start.input.json or "")
         defaults = provider.defaults if task is None else merged(provider.defaults, task.spec, "task.spec")
         return Definition(
@@ -166,6 +185,17 @@ class Starter:
             principal=start.principal,
             trace_parent=start.trace_parent,
         )
+
+    def served(self, name: str) -> Provider:
+        """A provider that can be executed here. NotFound, FailedPrecondition."""
+        provider = self._providers.get(name)
+        if provider is None:
+            raise no_provider(name)
+        if not self._ownership.serves(provider.execution):
+            kind = provider.execution.name
+            message = f"this server executes no {kind} providers"
+            raise FailedPrecondition(provider.name, message, reason="EXECUTION_OFF")
+        return provider
 
     def _store(
         self, change: Change, request: Request | None, kind: Execution, *, claimed: bool
@@ -199,7 +229,7 @@ class Starter:
         if isinstance(result, Known):
             if result.digest != start.digest:
                 raise reused(start.request_id)
-            return Started(await self._journal.get(result.run_id), False)
+            return await self._made_before(start, result.run_id)
         if start.use_existing:
             return Started(await self._journal.get(run_id), False)
         message = f"there is a run {run_id!r} already: choose another id, or ask for USE_EXISTING"

@@ -11,7 +11,8 @@ from runcast.server.model.run import Checkpoint, Error
 class Call(Struct, frozen=True):
     """Everything a provider needs for one attempt. `input` is JSON text, validated and defaulted.
 
-    `run_id:attempt` is the provider's idempotency key; `deadline` is when the attempt times out, or None.
+    `run_id:attempt` is the provider's idempotency key; `deadline` is when the attempt times out, or None. `targets` is
+    what to work on, empty for all.
     """
 
     run_id: str
@@ -21,6 +22,7 @@ class Call(Struct, frozen=True):
     checkpoint: Checkpoint | None = None
     labels: dict[str, str] = field(default_factory=dict)
     deadline: int | None = None
+    targets: tuple[str, ...] = ()
 
 
 class Returned(Struct, frozen=True, array_like=True, tag=1):

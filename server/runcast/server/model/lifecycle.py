@@ -56,17 +56,36 @@ def next_version(
     return Change(changed, events, parts, checkpoint, closed)
 
 
-def create(run_id: str, definition: Definition, now: int, start_after: int | None = None) -> Change:
-    """A new run: SCHEDULED where `start_after` is ahead, else QUEUED."""
+def create(
+    run_id: str,
+    definition: Definition,
+    now: int,
+    start_after: int | None = None,
+    checkpoint: Checkpoint | None = None,
+) -> Change:
+    """A new run: SCHEDULED where `start_after` is ahead, else QUEUED. It goes on from `checkpoint`, of another run."""
     later = start_after is not None and start_after > now
     state = State.SCHEDULED if later else State.QUEUED
     blank = Run(run_id, -1, state, now, definition=definition)
-    timing: dict[str, Any] = {"next_attempt_time": start_after} if later else _queue(blank, now)
-    return next_version(blank, now, (StateChanged(None, state),), parts=Part.DEFINITION, **timing)
+    fields: dict[str, Any] = {"next_attempt_time": start_after} if later else _queue(blank, now)
+    saved = _its_first(checkpoint)
+    if saved is not None:
+        fields["checkpoint_number"] = saved.number
+    return next_version(
+        blank, now, (StateChanged(None, state),), parts=Part.DEFINITION, checkpoint=saved, **fields
+    )
 
 
-def create_claimed(run_id: str, definition: Definition, owner: str, now: int) -> Change:
+def _its_first(checkpoint: Checkpoint | None) -> Checkpoint | None:
+    return None if checkpoint is None else replace(checkpoint, number=1)
+
+
+def create_claimed(
+    run_id: str, definition: Definition, owner: str, now: int, checkpoint: Checkpoint | None = None
+) -> Change:
     """A new run that RUNs at once: what `create` and `claim` by `owner` fold into."""
+    saved = _its_first(checkpoint)
+    goes_on = saved is not None
     run = Run(
         run_id,
         0,
@@ -75,7 +94,8 @@ def create_claimed(run_id: str, definition: Definition, owner: str, now: int) ->
         1,
         owner,
         last_sequence=3,
-        current=Attempt(1, AttemptState.RUNNING, owner, now),
+        current=Attempt(1, AttemptState.RUNNING, owner, now, from_checkpoint=goes_on),
+        checkpoint_number=1 if goes_on else 0,
         queue_time=now,
         start_time=now,
         run_deadline=after(now, definition.spec.timeouts.run),
@@ -85,9 +105,9 @@ def create_claimed(run_id: str, definition: Definition, owner: str, now: int) ->
     events = (
         Event(1, now, 0, _CREATED),
         Event(2, now, 1, _CLAIMED),
-        Event(3, now, 1, AttemptStarted(owner, False)),
+        Event(3, now, 1, AttemptStarted(owner, goes_on)),
     )
-    return Change(run, events, Part.DEFINITION)
+    return Change(run, events, Part.DEFINITION, saved)
 
 
 def claim(run: Run, owner: str, now: int) -> Change:

@@ -1,10 +1,13 @@
 """RunService, control: what is done to a run that exists."""
 
+import hashlib
+
 from runcast.server.engine.engine import Engine
+from runcast.server.engine.retrying import Again
 from runcast.server.model.errors import InvalidArgument
 from runcast.server.rpc.handlers import Context
 from runcast.server.rpc.messages import run_message
-from runcast.server.rpc.requests import run_id_of
+from runcast.server.rpc.requests import input_of, run_id_of
 from runcast.server.rpc.units import micros
 from runcast.v1 import run_service_pb2 as pb
 
@@ -42,6 +45,25 @@ class ControlServicer:
         return pb.ResumeRunResponse(
             run=run_message(await self._engine.control.resume(run_id_of(request.run_id)))
         )
+
+    async def RetryRun(self, request: pb.RetryRunRequest, context: Context) -> pb.RetryRunResponse:  # noqa: N802
+        """Start it again, as a new run."""
+        again = Again(
+            run_id=run_id_of(request.run_id),
+            from_checkpoint=request.from_checkpoint,
+            failed_targets_only=request.failed_targets_only,
+            input=input_of(request.input, "input") if request.HasField("input") else None,
+            request_id=request.request_id,
+            digest=_digest(request),
+        )
+        started = await self._engine.retry(again)
+        return pb.RetryRunResponse(run=run_message(started.run), created=started.created)
+
+
+def _digest(request: pb.RetryRunRequest) -> bytes:
+    """What tells requests of one id apart, also from those of other calls."""
+    raw = request.DESCRIPTOR.full_name.encode() + request.SerializeToString(deterministic=True)
+    return hashlib.blake2b(raw, digest_size=16).digest()
 
 
 def _reason_of(reason: str) -> str:
