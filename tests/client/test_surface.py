@@ -3,11 +3,18 @@
 import inspect
 import subprocess
 import sys
+from collections.abc import Mapping
 
 import runcast.client
-from runcast.client import Client, RunStream, Tasks, errors
+from runcast.client import AttachedRun, Client, Outcomes, RunStream, RunTable, TableStream, Tasks, errors
 
 NAMES = [
+    "AttachedRun",
+    "Outcome",
+    "Outcomes",
+    "RunTable",
+    "TableChange",
+    "TableStream",
     "Aborted",
     "AlreadyExists",
     "ArtifactRef",
@@ -63,12 +70,14 @@ NAMES = [
     "to_python",
 ]
 METHODS = [
+    "attach",
     "attempts",
     "cancel",
     "close",
     "delete",
     "events",
     "execute",
+    "execute_all",
     "get",
     "health",
     "list",
@@ -85,6 +94,7 @@ METHODS = [
     "tasks",
     "wait",
     "watch",
+    "watch_runs",
 ]
 TASKS = ["create", "delete", "get", "list", "update"]
 STREAM = [
@@ -132,8 +142,13 @@ def test_the_tasks_of_a_client_have_these_methods_and_each_says_what_it_does() -
     assert all(inspect.getdoc(getattr(Tasks, name)) for name in TASKS)
 
 
-def test_a_followed_run_has_these_names() -> None:
+def test_what_is_followed_has_these_names() -> None:
     assert public(RunStream) | {"created", "caught_up", "reconnects"} == set(STREAM)
+    more = {"attachment_id", "detach", "pause", "resume"}
+    assert public(AttachedRun) | {"created", "caught_up", "reconnects"} == {*STREAM, *more}
+    assert public(TableStream) | {"reconnects"} == {"resume_token", "reconnects"}
+    assert public(RunTable) == {"apply", "complete", *public(Mapping)}
+    assert public(Outcomes) == {"cancel"}
 
 
 def test_the_client_needs_neither_the_server_nor_its_packages() -> None:

@@ -10,6 +10,7 @@ What the server says comes as the messages of `runcast.v1`; `kind`, `to_python`,
 read them.
 """
 
+from runcast.client.attached import AttachedRun
 from runcast.client.backoff import Backoff
 from runcast.client.client import Client
 from runcast.client.errors import (
@@ -38,8 +39,10 @@ from runcast.client.errors import (
 )
 from runcast.client.filters import RunFilters
 from runcast.client.followed import Gap, result_of
+from runcast.client.outcomes import Outcome, Outcomes
 from runcast.client.payload import ArtifactRef, kind, to_dict, to_payload, to_python
 from runcast.client.run_stream import RunStream
+from runcast.client.run_table import RunTable, TableChange, TableStream
 from runcast.client.starting import StartOptions, run_spec, start_request
 from runcast.client.states import is_final, state_name, state_of
 from runcast.client.tasks import TaskFields, Tasks
@@ -55,6 +58,7 @@ __all__ = [
     "Aborted",
     "AlreadyExists",
     "ArtifactRef",
+    "AttachedRun",
     "Attempt",
     "Backoff",
     "Client",
@@ -67,6 +71,8 @@ __all__ = [
     "InvalidArgument",
     "NotFound",
     "OutOfRange",
+    "Outcome",
+    "Outcomes",
     "Payload",
     "PermissionDenied",
     "Progress",
@@ -84,10 +90,13 @@ __all__ = [
     "RunNotFinal",
     "RunSpec",
     "RunStream",
+    "RunTable",
     "RunTimedOut",
     "RuncastError",
     "StartOptions",
     "StartRunRequest",
+    "TableChange",
+    "TableStream",
     "Task",
     "TaskFields",
     "Tasks",

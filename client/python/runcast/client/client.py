@@ -4,13 +4,17 @@ from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any, Unpack
 
+from runcast.client.attached import AttachedRun, OnDisconnect, ownership
 from runcast.client.backoff import Deadline
 from runcast.client.errors import RpcError, error_of
+from runcast.client.filters import RunFilters, run_filter
 from runcast.client.followed import result_of
 from runcast.client.looking import Looking
+from runcast.client.outcomes import Outcomes
 from runcast.client.payload import Parameters
 from runcast.client.run_stream import RunStream
-from runcast.client.starting import StartOptions, batches, duration, start_request
+from runcast.client.run_table import TableStream
+from runcast.client.starting import StartOptions, batches, duration, repeatable, start_request
 from runcast.client.states import is_final
 from runcast.client.steering import ONE_WAIT, Steering
 from runcast.client.tasks import Tasks
@@ -80,6 +84,69 @@ class Client(Looking, Steering):
         if last_events is not None:
             request.last_events = last_events
         return RunStream(self._connection, request, self.cancel, heartbeat=heartbeat)
+
+    def attach(
+        self,
+        run_id: str = "",
+        *,
+        start: run_service_pb2.StartRunRequest | None = None,
+        after_sequence: int = 0,
+        on_disconnect: OnDisconnect = "detach",
+        grace: float | None = None,
+        attachment_id: str = "",
+        observe_only: bool = False,
+    ) -> AttachedRun:
+        """Follow a run and steer it over the same stream: `async with client.attach(…) as run:`.
+
+        It is the run of this id, or a new one: `start` is made by `start_request`. The first event is the one behind
+        `after_sequence`. `on_disconnect` is what becomes of the run once nobody was attached to it for `grace` seconds
+        (default: 30): it goes on (`detach`), or `cancel`, or `pause`, where it goes on if its provider cannot.
+        `attachment_id` is that of an earlier attachment that is to go on. `observe_only` does not resume a run that
+        waits for somebody's interest.
+        """
+        if bool(run_id) == (start is not None):
+            raise ValueError("name either a run or a start")
+        first = run_service_pb2.AttachRunRequest.Open(
+            after_sequence=after_sequence,
+            ownership=ownership(on_disconnect, grace, attachment_id),
+            observe_only=observe_only,
+        )
+        if start is not None:
+            first.start.CopyFrom(repeatable(start))
+        else:
+            first.run_id = run_id
+        return AttachedRun(self._connection, first, self)
+
+    def watch_runs(
+        self,
+        *,
+        full: bool = False,
+        resume_token: str = "",
+        heartbeat: float | None = None,
+        **filters: Unpack[RunFilters],
+    ) -> TableStream:
+        """Follow all runs that match all filters: `async with client.watch_runs(…) as changes:`; RunTable keeps them.
+        It tells how runs stand, and not each event between.
+
+        Without `full` they come without spec, input, output, failures and refs. `resume_token` goes on with the table
+        that somebody has. `heartbeat` is how often, in seconds, to hear from an idle stream. For the filters see
+        RunFilters.
+        """
+        request = run_service_pb2.WatchRunsRequest(
+            filter=run_filter(**filters),
+            resume_token=resume_token,
+            view=run_pb2.RUN_VIEW_FULL if full else run_pb2.RUN_VIEW_BASIC,
+            heartbeat_interval=duration(heartbeat),
+        )
+        return TableStream(self._connection, request, heartbeat=heartbeat)
+
+    def execute_all(
+        self, starts: Iterable[run_service_pb2.StartRunRequest], *, at_once: int = 500
+    ) -> Outcomes:
+        """Start many runs, each made by `start_request`, and hand each out as it ends, refused ones as well:
+        `async with client.execute_all(…) as outcomes:`. `starts` may be endless: never more than `at_once` runs are
+        started and not yet handed out."""
+        return Outcomes(starts, self.start_many, self, at_once)
 
     async def start(
         self,

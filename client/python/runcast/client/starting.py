@@ -75,6 +75,16 @@ def start_request(
     return request
 
 
+def repeatable(request: run_service_pb2.StartRunRequest) -> run_service_pb2.StartRunRequest:
+    """The request with a request id: itself, or a copy where it has none."""
+    if request.request_id:
+        return request
+    copy = run_service_pb2.StartRunRequest()
+    copy.CopyFrom(request)
+    copy.request_id = str(uuid.uuid4())
+    return copy
+
+
 def batches(
     requests: Iterable[run_service_pb2.StartRunRequest],
 ) -> Iterator[run_service_pb2.BatchStartRunsRequest]:

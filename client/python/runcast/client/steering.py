@@ -3,6 +3,7 @@
 import uuid
 
 from runcast.client.backoff import Deadline
+from runcast.client.connection import Connection
 from runcast.client.errors import FailedPrecondition, NotFound, Unavailable
 from runcast.client.opening import Opening
 from runcast.client.payload import Parameters, to_payload
@@ -54,13 +55,7 @@ class Steering(Opening):
     ) -> run_pb2.Run:
         """Ask for a run's end, and answer at once with the run as it stands; a final run is answered unchanged. Its
         code has `grace` seconds to stop, or is killed where the end is to be `immediate`."""
-        mode = run_service_pb2.CancelRunRequest
-        request = run_service_pb2.CancelRunRequest(
-            run_id=run_id,
-            reason=reason,
-            mode=mode.MODE_IMMEDIATE if immediate else mode.MODE_GRACEFUL,
-            grace=duration(grace),
-        )
+        request = cancel_request(run_id, reason, immediate=immediate, grace=grace)
         return (await self._connection.unary(self._connection.runs.CancelRun, request)).run
 
     async def pause(self, run_id: str, reason: str = "", *, require_checkpoint: bool = False) -> run_pb2.Run:
@@ -73,7 +68,7 @@ class Steering(Opening):
         try:
             return (await self._connection.unary(self._connection.runs.PauseRun, request)).run
         except FailedPrecondition as error:
-            return await self._happened(run_id, error, _STILL)
+            return await paused(self._connection, run_id, error)
 
     async def resume(self, run_id: str) -> run_pb2.Run:
         """Let a paused or interrupted run go on from its newest checkpoint, and answer at once with the run as it
@@ -82,19 +77,7 @@ class Steering(Opening):
         try:
             return (await self._connection.unary(self._connection.runs.ResumeRun, request)).run
         except FailedPrecondition as error:
-            return await self._happened(run_id, error, _GOING_ON)
-
-    async def _happened(
-        self, run_id: str, error: FailedPrecondition, states: frozenset[run_pb2.Run.State.ValueType]
-    ) -> run_pb2.Run:
-        """The run, where a call was refused only since its own first try, whose answer was lost, has done it."""
-        if not error.repeated or error.reason != "RUN_STATE":
-            raise error
-        request = run_service_pb2.GetRunRequest(run_id=run_id)
-        run = (await self._connection.unary(self._connection.runs.GetRun, request)).run
-        if run.state not in states:
-            raise error
-        return run
+            return await resumed(self._connection, run_id, error)
 
     async def retry(
         self,
@@ -129,3 +112,42 @@ class Steering(Opening):
         except NotFound as error:
             if not error.repeated:
                 raise
+
+
+def cancel_request(
+    run_id: str, reason: str, *, immediate: bool, grace: float | None
+) -> run_service_pb2.CancelRunRequest:
+    """What asks for a run's end."""
+    mode = run_service_pb2.CancelRunRequest
+    return run_service_pb2.CancelRunRequest(
+        run_id=run_id,
+        reason=reason,
+        mode=mode.MODE_IMMEDIATE if immediate else mode.MODE_GRACEFUL,
+        grace=duration(grace),
+    )
+
+
+async def paused(connection: Connection, run_id: str, error: FailedPrecondition) -> run_pb2.Run:
+    """The run, where a pause was refused only since its own first try did it."""
+    return await _in_state(connection, run_id, error, _STILL)
+
+
+async def resumed(connection: Connection, run_id: str, error: FailedPrecondition) -> run_pb2.Run:
+    """The run, where its going on was refused only since its own first try did it."""
+    return await _in_state(connection, run_id, error, _GOING_ON)
+
+
+async def _in_state(
+    connection: Connection,
+    run_id: str,
+    error: FailedPrecondition,
+    states: frozenset[run_pb2.Run.State.ValueType],
+) -> run_pb2.Run:
+    """The run, where the refused call was a repetition and the run is as it was to be; else raises the error."""
+    if not error.repeated or error.reason != "RUN_STATE":
+        raise error
+    request = run_service_pb2.GetRunRequest(run_id=run_id)
+    run = (await connection.unary(connection.runs.GetRun, request)).run
+    if run.state not in states:
+        raise error
+    return run
