@@ -3,5 +3,6 @@
 from runcast.examples.countdown import countdown, spin
 from runcast.examples.fingerprint import fingerprint
 from runcast.examples.greet import greet
+from runcast.examples.import_csv import import_csv
 
-__all__ = ["countdown", "fingerprint", "greet", "spin"]
+__all__ = ["countdown", "fingerprint", "greet", "import_csv", "spin"]
