@@ -45,7 +45,7 @@ def selection(connection: sqlite3.Connection, filter: RunFilter) -> Selection:
         first = sought.pop(chosen)
         source = f"({first.find}) AS few CROSS JOIN runs ON runs.key = few.run"
         found = [*first.to_find]
-    probes = [one.probe for one in sought]
+    probes = [f"likely({one.probe})" for one in sought]
     return Selection(source, plain + probes, found + values + [v for one in sought for v in one.to_probe])
 
 
@@ -86,10 +86,12 @@ def _sought(filter: RunFilter) -> Iterator[_Sought]:
         )
 
 
+# `likely`: SQLite takes every condition for one that hardly any row fulfils, and would rather read and sort all rows
+# that there are than those of a page in their order.
 # A task, schedule or parent is said twice: the index over the rows that have one serves only a query that says so.
 _EQUALS = {
-    "provider": "provider = ?",
-    "queue": "queue = ?",
+    "provider": "likely(provider = ?)",
+    "queue": "likely(queue = ?)",
     "task": "task = ? AND task <> ''",
     "schedule": "schedule = ? AND schedule <> ''",
     "parent_run": "parent_run = ? AND parent_run <> ''",
@@ -101,9 +103,9 @@ def _conditions(filter: RunFilter) -> tuple[list[str], list[Any]]:
     """What stands in the row itself."""
     found: list[tuple[str, Sequence[Any]]] = []
     if filter.states:
-        found.append((f"state IN ({', '.join('?' * len(filter.states))})", [*filter.states]))
+        found.append((f"likely(state IN ({', '.join('?' * len(filter.states))}))", [*filter.states]))
     if filter.interrupted_only:
-        found.append(("state = ?", [State.INTERRUPTED]))
+        found.append(("likely(state = ?)", [State.INTERRUPTED]))
     found.extend((sql, [getattr(filter, name)]) for name, sql in _EQUALS.items() if getattr(filter, name))
     found.extend(
         (sql, [getattr(filter, name)]) for name, sql in _BOUNDS.items() if getattr(filter, name) is not None
