@@ -2,9 +2,11 @@
 
 import hashlib
 
+from runcast.server.engine.control import Control
 from runcast.server.engine.engine import Engine
 from runcast.server.engine.retrying import Again
 from runcast.server.model.errors import InvalidArgument
+from runcast.server.model.run import Run
 from runcast.server.rpc.handlers import Context
 from runcast.server.rpc.messages import run_message
 from runcast.server.rpc.requests import input_of, run_id_of
@@ -22,29 +24,15 @@ class ControlServicer:
 
     async def CancelRun(self, request: pb.CancelRunRequest, context: Context) -> pb.CancelRunResponse:  # noqa: N802
         """Record the wish, and answer at once."""
-        grace = micros(request.grace, "grace") if request.HasField("grace") else None
-        run = await self._engine.control.cancel(
-            run_id_of(request.run_id),
-            reason=_reason_of(request.reason),
-            immediate=request.mode == request.MODE_IMMEDIATE or grace == 0,
-            grace=grace,
-        )
-        return pb.CancelRunResponse(run=run_message(run))
+        return pb.CancelRunResponse(run=run_message(await cancelled(self._engine.control, request)))
 
     async def PauseRun(self, request: pb.PauseRunRequest, context: Context) -> pb.PauseRunResponse:  # noqa: N802
         """Let it stand still, and answer at once."""
-        run = await self._engine.control.pause(
-            run_id_of(request.run_id),
-            reason=_reason_of(request.reason),
-            require_checkpoint=request.require_checkpoint,
-        )
-        return pb.PauseRunResponse(run=run_message(run))
+        return pb.PauseRunResponse(run=run_message(await paused(self._engine.control, request)))
 
     async def ResumeRun(self, request: pb.ResumeRunRequest, context: Context) -> pb.ResumeRunResponse:  # noqa: N802
         """Let it go on."""
-        return pb.ResumeRunResponse(
-            run=run_message(await self._engine.control.resume(run_id_of(request.run_id)))
-        )
+        return pb.ResumeRunResponse(run=run_message(await resumed(self._engine.control, request)))
 
     async def RetryRun(self, request: pb.RetryRunRequest, context: Context) -> pb.RetryRunResponse:  # noqa: N802
         """Start it again, as a new run."""
@@ -58,6 +46,31 @@ class ControlServicer:
         )
         started = await self._engine.retry(again)
         return pb.RetryRunResponse(run=run_message(started.run), created=started.created)
+
+
+async def cancelled(control: Control, request: pb.CancelRunRequest) -> Run:
+    """Do as CancelRun."""
+    grace = micros(request.grace, "grace") if request.HasField("grace") else None
+    return await control.cancel(
+        run_id_of(request.run_id),
+        reason=_reason_of(request.reason),
+        immediate=request.mode == request.MODE_IMMEDIATE or grace == 0,
+        grace=grace,
+    )
+
+
+async def paused(control: Control, request: pb.PauseRunRequest) -> Run:
+    """Do as PauseRun."""
+    return await control.pause(
+        run_id_of(request.run_id),
+        reason=_reason_of(request.reason),
+        require_checkpoint=request.require_checkpoint,
+    )
+
+
+async def resumed(control: Control, request: pb.ResumeRunRequest) -> Run:
+    """Do as ResumeRun."""
+    return await control.resume(run_id_of(request.run_id))
 
 
 def _digest(request: pb.RetryRunRequest) -> bytes:

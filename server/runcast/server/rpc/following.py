@@ -2,10 +2,11 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable
-from typing import TypeAlias
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from typing import TypeAlias, TypeVar
 
 from runcast.server.engine.engine import Engine
+from runcast.server.engine.request import Start
 from runcast.server.engine.tail import Batch
 from runcast.server.engine.watching import Watch
 from runcast.server.model.errors import FeatureOff, InvalidArgument
@@ -17,7 +18,9 @@ from runcast.server.rpc.units import micros
 from runcast.v1 import run_service_pb2 as pb
 
 STREAM_AGE = 25 * 60.0
-_Response: TypeAlias = pb.WatchRunResponse | pb.ExecuteRunResponse
+Following: TypeAlias = pb.WatchRunResponse | pb.ExecuteRunResponse | pb.AttachRunResponse
+"""What carries a frame."""
+_F = TypeVar("_F", bound=Following)
 
 
 class FollowServicer:
@@ -29,17 +32,11 @@ class FollowServicer:
 
     async def ExecuteRun(self, request: pb.ExecuteRunRequest, context: Context) -> AsyncIterator[object]:  # noqa: N802
         """Start, and stream to the end."""
-        if request.ownership.policy not in (
-            pb.Ownership.DISCONNECT_POLICY_UNSPECIFIED,
-            pb.Ownership.DISCONNECT_POLICY_DETACH,
-        ):
-            raise FeatureOff("ownership is not switched on here: use DETACH, and CancelRun when you leave")
-        if request.start.HasField("wait") or request.start.validate_only:
-            raise InvalidArgument.of("start", "without `wait` and `validate_only`: use StartRun")
-        started = await self._engine.start(start_of(request.start, prefix="start."))
+        refuse_ownership(request.ownership)
+        started = await self._engine.start(followed_start_of(request.start, "start."))
         created = started.created
         what = Watch(run_id=started.run.id)
-        async for response in self._stream(what, frozenset(), pb.ExecuteRunResponse):
+        async for response in responses(self._engine, self._now, what, pb.ExecuteRunResponse):
             if created and isinstance(response, pb.ExecuteRunResponse):
                 response.created, created = True, False
             yield response
@@ -62,29 +59,48 @@ class FollowServicer:
             require_complete=request.require_complete,
             heartbeat=heartbeat,
         )
-        async for response in self._stream(what, event_types_of(list(request.event_types))):
+        types = event_types_of(list(request.event_types))
+        async for response in responses(self._engine, self._now, what, pb.WatchRunResponse, types):
             yield response
 
-    async def _stream(
-        self, what: Watch, types: frozenset[type], make: type[_Response] = pb.WatchRunResponse
-    ) -> "AsyncIterator[_Response | bytes]":
-        clock = asyncio.get_running_loop().time
-        end = clock() + STREAM_AGE * random.uniform(0.9, 1.0)  # noqa: S311 - so that streams do not end all at once
-        frames = self._engine.watch(what)
-        try:
-            async for sequence, frame in frames:
-                if isinstance(frame, Batch):
-                    for encoded in filtered_bytes(frame, types) if types else batch_bytes(frame):
-                        yield encoded
-                else:
-                    response = make()
-                    fill_frame(response.frame, sequence, frame, self._now())
-                    yield response
-                if clock() > end:
-                    yield make(frame=stream_age_message(sequence))
-                    return
-        finally:
-            await frames.aclose()  # type: ignore[attr-defined]  # an async generator
+
+async def responses(
+    engine: Engine, now: Callable[[], int], what: Watch, make: type[_F], types: frozenset[type] = frozenset()
+) -> AsyncGenerator[_F | bytes, None]:
+    """The frames of a watch in responses of a kind; batches as the bytes of WatchRunResponses."""
+    clock = asyncio.get_running_loop().time
+    end = clock() + STREAM_AGE * random.uniform(0.9, 1.0)  # noqa: S311 - so that streams do not end all at once
+    frames = engine.watch(what)
+    try:
+        async for sequence, frame in frames:
+            if isinstance(frame, Batch):
+                for encoded in filtered_bytes(frame, types) if types else batch_bytes(frame):
+                    yield encoded
+            else:
+                response = make()
+                fill_frame(response.frame, sequence, frame, now())
+                yield response
+            if clock() > end:
+                yield make(frame=stream_age_message(sequence))
+                return
+    finally:
+        await frames.aclose()  # type: ignore[attr-defined]  # an async generator
+
+
+def refuse_ownership(ownership: pb.Ownership) -> None:
+    """FeatureOff where the run is to depend on the stream."""
+    if ownership.policy not in (
+        pb.Ownership.DISCONNECT_POLICY_UNSPECIFIED,
+        pb.Ownership.DISCONNECT_POLICY_DETACH,
+    ):
+        raise FeatureOff("ownership is not switched on here: use DETACH, and CancelRun when you leave")
+
+
+def followed_start_of(request: pb.StartRunRequest, prefix: str) -> Start:
+    """A start whose run is streamed."""
+    if request.HasField("wait") or request.validate_only:
+        raise InvalidArgument.of(prefix.rstrip("."), "without `wait` and `validate_only`: use StartRun")
+    return start_of(request, prefix=prefix)
 
 
 def event_types_of(names: list[str]) -> frozenset[type]:

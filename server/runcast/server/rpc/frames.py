@@ -53,6 +53,17 @@ def batch_bytes(batch: Batch) -> list[bytes]:
     return encoded
 
 
+_WATCHED, _ATTACHED = (
+    bytes([response.DESCRIPTOR.fields_by_name["frame"].number << 3 | 2])
+    for response in (run_service_pb2.WatchRunResponse, run_service_pb2.AttachRunResponse)
+)
+
+
+def attached_bytes(watched: bytes) -> bytes:
+    """A serialised WatchRunResponse as an AttachRunResponse: the same frame in a field of another number."""
+    return _ATTACHED + watched.removeprefix(_WATCHED)
+
+
 def filtered_bytes(batch: Batch, types: frozenset[type]) -> list[bytes]:
     """The same for the events of some types only; none where the filter hides all."""
     events = tuple(event for event in batch.events if type(event.body) in types)

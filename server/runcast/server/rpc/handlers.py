@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, TypeAlias
 
 import grpc
@@ -23,7 +23,8 @@ def register(server: grpc.aio.Server, file: FileDescriptor, *servicers: object) 
     of those, as `runcast.v1.RunService/StartRun`. An RPC without a method answers UNIMPLEMENTED, FEATURE_OFF.
 
     A unary method is a coroutine function, a streaming one an async generator function; both take (request, context),
-    raise errors of our tree, and may give messages or their bytes.
+    raise errors of our tree, and may give messages or their bytes. Where the client streams, the request is an async
+    iterator of messages, which ends in the same way when the client has said all and when it has gone.
     """
     on: list[str] = []
     for service in file.services_by_name.values():
@@ -47,7 +48,8 @@ def _handler(method: MethodDescriptor, function: Callable[..., Any]) -> _Handler
         (True, True): grpc.stream_stream_rpc_method_handler,
     }
     make: Callable[..., _Handler] = kinds[method.client_streaming, method.server_streaming]
-    guarded = _streaming(function) if method.server_streaming else _unary(function)
+    read = _readable_each if method.client_streaming else _readable
+    guarded = _streaming(function, read) if method.server_streaming else _unary(function, read)
     parse = _parser(GetMessageClass(method.input_type))
     return make(guarded, request_deserializer=parse, response_serializer=_bytes)
 
@@ -68,23 +70,31 @@ def _parser(message: type[Message]) -> Callable[[bytes], Message | _Unreadable]:
     return read
 
 
-def _readable(request: object) -> None:
+def _readable(request: Any) -> Any:
     if type(request) is _Unreadable:
         expected = (
             "not a message of this call, text that is not UTF-8, or nested too deep: send JSON in `json`"
         )
         raise InvalidArgument.of("request", expected)
+    return request
+
+
+async def _readable_each(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
+    async for request in requests:
+        yield _readable(request)
 
 
 def _bytes(response: Message | bytes) -> bytes:
     return response if type(response) is bytes else response.SerializeToString()  # type: ignore[union-attr]
 
 
-def _unary(function: Callable[..., Awaitable[object]]) -> Callable[..., Awaitable[object]]:
+_Read = Callable[[Any], Any]
+
+
+def _unary(function: Callable[..., Awaitable[object]], read: _Read) -> Callable[..., Awaitable[object]]:
     async def call(request: object, context: Context) -> object:
         try:
-            _readable(request)
-            return await function(request, context)
+            return await function(read(request), context)
         except BaseException as error:  # noqa: BLE001 - every way out of a call ends in a status
             await _fail(context, error)
             return None
@@ -92,19 +102,24 @@ def _unary(function: Callable[..., Awaitable[object]]) -> Callable[..., Awaitabl
     return call
 
 
-def _streaming(function: Callable[..., AsyncIterator[object]]) -> Callable[..., AsyncIterator[object]]:
+def _streaming(
+    function: Callable[..., AsyncIterator[object]], read: _Read
+) -> Callable[..., AsyncIterator[object]]:
     async def call(request: object, context: Context) -> AsyncIterator[object]:
-        frames = function(request, context)
+        opened: list[Any] = []
         try:
-            _readable(request)
-            async for frame in frames:
+            opened.append(read(request))
+            opened.append(function(opened[0], context))
+            async for frame in opened[-1]:
                 yield frame
         except GeneratorExit:
             raise
         except BaseException as error:  # noqa: BLE001 - as above
             await _fail(context, error)
         finally:
-            await frames.aclose()  # type: ignore[attr-defined]  # async generators only
+            for generator in reversed(opened):
+                if isinstance(generator, AsyncGenerator):
+                    await generator.aclose()
 
     return call
 

@@ -13,6 +13,7 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2
 from runcast.server.engine.engine import Engine
 from runcast.server.model.errors import StorageError
 from runcast.server.rpc.about import MAX_REQUEST, ServerServicer
+from runcast.server.rpc.attaching import AttachServicer
 from runcast.server.rpc.boards import BoardServicer
 from runcast.server.rpc.control import ControlServicer
 from runcast.server.rpc.following import FollowServicer
@@ -68,6 +69,7 @@ class Server:
                     FollowServicer(engine, now),
                     BoardServicer(engine, now),
                     ControlServicer(engine),
+                    AttachServicer(engine, now),
                 ),
             ),
             (provider_service_pb2.DESCRIPTOR, (ProviderServicer(engine),)),
