@@ -8,6 +8,7 @@ import pytest
 
 from runcast.v1 import run_service_pb2_grpc
 from tests.rpc.calls import Runs
+from tests.rpc.tasks import Tasks
 from tests.serving import ServerProcess
 
 PROVIDERS = str(Path(__file__).with_name("provided.py"))
@@ -45,3 +46,9 @@ def grpc_stub_cls() -> type:
 def runs(grpc_stub: run_service_pb2_grpc.RunServiceStub, grpc_channel: grpc.Channel) -> Runs:
     """RunService, with less to write."""
     return Runs(grpc_stub)
+
+
+@pytest.fixture
+def tasks(grpc_channel: grpc.Channel) -> Tasks:
+    """TaskService, with less to write."""
+    return Tasks(grpc_channel)

@@ -26,6 +26,7 @@ ON = {
         *("CancelRun", "ListAttempts"),
     },
     "runcast.v1.ServerService": {"GetServerInfo"},
+    "runcast.v1.TaskService": {"CreateTask", "GetTask", "ListTasks", "UpdateTask", "DeleteTask"},
 }
 
 
