@@ -322,3 +322,35 @@ def test_a_header_alone_makes_an_empty_table(tmp_path: Path) -> None:
     path.write_text("\n\nid,name")
     assert take(path).columns == {"id": "TEXT", "name": "TEXT"}
     assert query(path, "SELECT * FROM goods") == []
+
+
+@pytest.mark.parametrize("batch", [1, 50])
+def test_a_retry_for_failed_lines_imports_these_alone_once_they_are_repaired(
+    source: Path, batch: int
+) -> None:
+    lines = source.read_text().splitlines(keepends=True)
+    sound = {number: lines[number - 1] for number in (3, 4, 200, 501)}
+    for number in sound:
+        lines[number - 1] = "broken\n"
+    source.write_text("".join(lines))
+    first = SyncContext.testing(run_id="run_one")
+    take(source, first, existing="replace")
+    targets = [failure.target for failure in first.recorded.failures]
+    for number in (3, 501):
+        lines[number - 1] = sound[number]
+    lines[3] = "\n"
+    source.write_text("".join(lines))
+    retry = SyncContext.testing(
+        run_id="run_two", targets=[*targets, "line 900"], restored=first.recorded.checkpoints[-1]
+    )
+    result = take(source, retry, existing="replace", batch=batch)
+    assert failed(retry) == {4: "MISSING", 200: "COLUMNS", 900: "MISSING"}
+    assert (result.rows, result.bad) == (2, 3)
+    assert sorted(ids(source)) == [n for n in range(ROWS) if n + 2 not in (4, 200)]
+    assert ids(source)[-2:] == [1, 499]
+
+
+def test_a_retry_for_a_target_that_is_no_line_is_refused(source: Path) -> None:
+    with pytest.raises(ProviderError) as refused:
+        take(source, SyncContext.testing(targets=["b.txt"]))
+    assert refused.value.reason == "UNKNOWN_TARGET"

@@ -3,7 +3,6 @@
 import re
 import sqlite3
 import time
-from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -277,9 +276,8 @@ _NO_RECORD = "no record begins in this line any more"
 
 def _lines(ctx: SyncContext) -> list[int]:
     """The lines that a retry is to repair; none: all of the file."""
-    targets: Sequence[str] = getattr(ctx, "targets", ())
-    found = [_LINE.fullmatch(target) for target in targets]
-    if wrong := [target for target, line in zip(targets, found, strict=True) if line is None]:
+    found = [_LINE.fullmatch(target) for target in ctx.targets]
+    if wrong := [target for target, line in zip(ctx.targets, found, strict=True) if line is None]:
         raise _refusal(
             "UNKNOWN_TARGET", f"a target of an import is a line, such as `line 7`, not {wrong[0]!r}"
         )
