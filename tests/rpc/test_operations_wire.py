@@ -92,7 +92,7 @@ def test_a_wait_answers_after_its_time_with_the_operation_as_it_stands(
     for timeout in (0.0, 0.3):
         began = time.monotonic()
         operation = operations.wait(forever.id, seconds=0, nanos=int(timeout * 1e9))
-        assert time.monotonic() - began >= timeout
+        assert timeout <= time.monotonic() - began < timeout + PATIENCE / 2
         assert not operation.done
         assert operation.metadata.Is(operation_pb2.RunOperationMetadata.DESCRIPTOR)
     operations.client.cancel_operation(f"operations/{forever.id}")

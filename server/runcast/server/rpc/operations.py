@@ -46,7 +46,7 @@ class OperationServicer:
     async def ListOperations(  # noqa: N802
         self, request: pb.ListOperationsRequest, context: Context
     ) -> pb.ListOperationsResponse:
-        """A page of runs, newest first, cut by count and by bytes."""
+        """A page of runs, newest first, cut by count and by bytes; of filters, only `done=true` and `done=false`."""
         if request.name != COLLECTION:
             raise InvalidArgument.of("name", f"{request.name!r}: {COLLECTION!r}, which all of them are in")
         if request.return_partial_success:
