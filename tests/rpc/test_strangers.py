@@ -23,7 +23,8 @@ ON = {
     "runcast.v1.ProviderService": {"GetProvider", "ListProviders"},
     "runcast.v1.RunService": {
         *("StartRun", "BatchStartRuns", "GetRun", "ListRuns", "WaitRun", "ExecuteRun", "WatchRun"),
-        *("CancelRun", "ListAttempts"),
+        *("CancelRun", "PauseRun", "ResumeRun", "RetryRun", "DeleteRun", "AttachRun"),
+        *("ListAttempts", "ListRunEvents"),
     },
     "runcast.v1.ServerService": {"GetServerInfo"},
     "runcast.v1.TaskService": {"CreateTask", "GetTask", "ListTasks", "UpdateTask", "DeleteTask"},
