@@ -16,7 +16,8 @@ _UNWIND = 5.0
 class Portal:
     """Runs coroutines for any thread but its own, one after the other or many at once."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "runcast-client") -> None:
+        self._name = name
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
@@ -27,7 +28,7 @@ class Portal:
             if self._loop is not None:
                 raise RuntimeError("the client is open already")
             loop = self._loop = asyncio.new_event_loop()
-            self._thread = threading.Thread(target=loop.run_forever, name="runcast-client", daemon=True)
+            self._thread = threading.Thread(target=loop.run_forever, name=self._name, daemon=True)
             self._thread.start()
 
     def call(self, coroutine: Coroutine[Any, Any, T]) -> T:
@@ -96,5 +97,6 @@ async def _empty() -> None:
     others = asyncio.all_tasks() - {asyncio.current_task()}
     for task in others:
         task.cancel()
-    await asyncio.gather(*others, return_exceptions=True)
+    if others:
+        await asyncio.wait(others, timeout=_UNWIND)
     await asyncio.get_running_loop().shutdown_asyncgens()
