@@ -101,6 +101,15 @@ async def test_a_repeated_request_is_known_although_it_would_be_refused_by_now(s
 
 
 @on_each_store
+async def test_a_request_that_is_repeated_beyond_a_deletion_makes_no_second_task(server: Server) -> None:
+    made = await server.engine.tasks.create(task(), request_id="r1", digest=b"one")
+    await server.engine.tasks.delete(made.id)
+    with pytest.raises(NotFound, match=made.id):
+        await server.engine.tasks.create(task(), request_id="r1", digest=b"one")
+    assert await listed(server) == []
+
+
+@on_each_store
 @pytest.mark.parametrize("by_a_run", [False, True])
 async def test_a_request_id_of_another_request_is_refused(server: Server, by_a_run: bool) -> None:
     if by_a_run:

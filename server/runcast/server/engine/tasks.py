@@ -13,7 +13,7 @@ from runcast.server.engine.repeating import KEPT, earlier, reused
 from runcast.server.engine.request import wrong_request_id
 from runcast.server.model.change import Group, Known, Request, Saved
 from runcast.server.model.document import DocumentChange, Kind
-from runcast.server.model.errors import Aborted, AlreadyExists, InvalidArgument, RuncastError
+from runcast.server.model.errors import Aborted, AlreadyExists, InvalidArgument, NotFound, RuncastError
 from runcast.server.model.run import Page
 from runcast.server.model.task import Task, TaskFilter
 from runcast.server.repository.abc import Repository
@@ -82,7 +82,10 @@ class Tasks:
 
     async def get(self, task_id: str) -> Task:
         """A task as it is committed. NotFound."""
-        return await self._repository.document(Kind.TASK, task_id)
+        try:
+            return await self._repository.document(Kind.TASK, task_id)
+        except NotFound:
+            raise NotFound("task", task_id, "ListTasks tells which there are") from None
 
     async def list(self, filter: TaskFilter, page: Page) -> Found:
         """The tasks that a filter selects, in the page's order; fewer than asked, also none, where it would have to look
