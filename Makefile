@@ -18,8 +18,8 @@ SOURCES = server client examples bench tests
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check bench generate lock clean format-check lint types contracts proto-lint \
-        proto-breaking generated-check docker-lint
+.PHONY: help demo test check bench generate docs lock clean format-check lint types contracts proto-lint \
+        proto-breaking generated-check docs-check docker-lint
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null \
@@ -61,7 +61,7 @@ demo: $(if $(wildcard $(VENV)/.ready),$(VENV)/.ready,$(VENV)/.ready-server) ## s
 test: $(VENV)/.ready ## run the tests (ARGS='-k watch -x' goes to pytest)
 	@$(PY) -m pytest $(ARGS)
 
-check: format-check lint types contracts proto-lint proto-breaking generated-check docker-lint ## everything that is checked without running it
+check: format-check lint types contracts proto-lint proto-breaking generated-check docs-check docker-lint ## everything that is checked without running it
 	@echo 'check: all good'
 
 bench: $(VENV)/.ready ## measure, one JSON line per figure
@@ -69,6 +69,9 @@ bench: $(VENV)/.ready ## measure, one JSON line per figure
 
 generate: $(VENV)/.ready ## write generated/ anew from proto/
 	@PYTHON=$(PY) tools/generate
+
+docs: $(VENV)/.ready ## write docs/cli.md and docs/api.md anew from the command line and from proto/
+	@$(PY) tools/docs.py
 
 # Index addresses stay out of the locks: they belong to the machine, not to the project.
 UV_COMPILE = UV_CUSTOM_COMPILE_COMMAND='make lock' $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 \
@@ -119,6 +122,9 @@ generated-check: $(VENV)/.ready
 	old=$$(mktemp -d) && trap 'rm -rf "$$old"' EXIT && cp -R generated "$$old/" && PYTHON=$(PY) tools/generate && \
 	diff -r -x __pycache__ "$$old/generated" generated \
 	  || { echo 'generated/ was not what proto/ gives. It is now: look at it and commit it.' >&2; exit 1; }
+
+docs-check: $(VENV)/.ready
+	@echo 'check: docs are what the code says'; $(PY) tools/docs.py --check
 
 docker-lint: $(VENV)/.ready
 	@echo 'check: Dockerfile'; $(VENV)/bin/hadolint Dockerfile
