@@ -77,7 +77,7 @@ async def test_labels_of_both_together_have_one_limit(server: Server) -> None:
     assert run.definition.labels == {**again, "r": ""}
 
 
-@pytest.mark.parametrize("given", ["[1]", "{", '{"wrong": 1}', "9" * 5_000])
+@pytest.mark.parametrize("given", ["[1]", "{", '{"wrong": 1}', "9" * 5_000, r'{"b": "\ud800"}'])
 async def test_wrong_parameters_of_a_start_are_named_and_nothing_is_stored(
     server: Server, given: str
 ) -> None:

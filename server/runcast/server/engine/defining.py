@@ -100,7 +100,12 @@ def _completed(stored: str, given: str) -> str:
     """One object over the other, key by key; as it was written where there is only one."""
     if not stored.strip() or not given.strip():
         return given if given.strip() else stored
-    return json.dumps(_object(stored) | _object(given), ensure_ascii=False)
+    text = json.dumps(_object(stored) | _object(given), ensure_ascii=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise InvalidArgument.of("input", "holds half of a surrogate pair, which is no text") from None
+    return text
 
 
 def _object(text: str) -> dict[str, Any]:

@@ -85,7 +85,7 @@ def wrong_input(payload: Payload) -> list[Violation]:
     if payload.json is None:
         return [Violation("input", "parameters are JSON: give `json` or `value`")]
     if len(payload.json) > PARAMETERS // 4:
-        size = len(payload.json.encode(errors="surrogatepass"))
+        size = len(payload.json.encode())
         if size > PARAMETERS:
             return [
                 Violation("input", f"{size:,} bytes; at most {PARAMETERS:,}: pass large input by reference")
