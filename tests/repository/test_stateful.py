@@ -2,6 +2,7 @@
 
 import asyncio
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,21 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from msgspec import structs
 
 from runcast.server.model.change import Change, Group, Known, Part, Request, Result, Saved, Stale
+from runcast.server.model.document import Document, DocumentChange, Kind
 from runcast.server.model.event import Event
-from runcast.server.model.run import Attempt, Checkpoint, Definition, Outcome, Page, Run, RunFilter, State
-from tests.repository.builders import lines
+from runcast.server.model.run import (
+    Attempt,
+    Checkpoint,
+    Definition,
+    EntityRef,
+    Outcome,
+    Page,
+    Run,
+    RunFilter,
+    State,
+)
+from runcast.server.model.task import Task
+from tests.repository.builders import NOW, lines
 from tests.repository.conftest import BACKENDS, HandClock
 from tests.repository.strategies import shapes_of
 
@@ -21,12 +34,22 @@ IDS = st.sampled_from([f"run-{n}" for n in range(6)])
 TIMES = st.integers(0, 9)
 OWNERS = st.sampled_from(["", "boot-1", "boot-2"])
 PROVIDERS = ("echo", "copy")
+LABELS = st.dictionaries(st.sampled_from(["a", "b"]), st.sampled_from(["", "x", "y Z"]), max_size=2)
 DEFINITIONS = st.builds(
-    lambda of, provider, labels: structs.replace(of, provider=provider, labels=labels),
+    lambda of, provider, task, labels: structs.replace(of, provider=provider, task=task, labels=labels),
     shapes_of(Definition),
     st.sampled_from(PROVIDERS),
-    st.dictionaries(st.sampled_from(["a", "b"]), st.sampled_from(["", "x"])),
+    st.sampled_from(["", "nightly copy"]),
+    LABELS,
 )
+OUTCOMES = st.just(Outcome()) | st.builds(
+    lambda of, summary: structs.replace(of, summary=summary),
+    shapes_of(Outcome),
+    st.sampled_from(["", "all copied", "Z", "x-y"]),
+)
+REFS = st.builds(EntityRef, st.sampled_from(["file", "user", ""]), st.sampled_from(["", "a", "b"]))
+TEXTS = st.sampled_from(["", "cop", "copy", "copied", "x y", "z", "run 1", "ECHO nightly", "all z"])
+TASK_IDS = st.sampled_from(["t1", "t2", "t3"])
 HOT = st.fixed_dictionaries(
     {
         "state": st.sampled_from(State),
@@ -46,6 +69,8 @@ class Model:
     def __init__(self) -> None:
         self.runs: dict[str, Run] = {}
         self.events: dict[str, list[Event]] = {}
+        self.refs: dict[str, set[tuple[str, str]]] = {}
+        self.documents: dict[str, Document] = {}
         self.checkpoints: dict[str, Checkpoint] = {}
         self.attempts: dict[str, dict[int, Attempt]] = {}
         self.requests: dict[tuple[str, str], Request] = {}
@@ -56,7 +81,7 @@ class Model:
         request = group.request
         if request and (known := self.requests.get((request.principal, request.request_id))):
             return Known(known.run_id, known.digest)
-        before = dict(self.runs)
+        before, documents = dict(self.runs), dict(self.documents)
         for change in group.changes:
             run = change.run
             if run.version != (self.runs[run.id].version + 1 if run.id in self.runs else 0):
@@ -66,6 +91,16 @@ class Model:
             outcome = run.outcome if change.parts & Part.OUTCOME else old.outcome if old else Outcome()
             definition = run.definition if change.parts & Part.DEFINITION or not old else old.definition
             self.runs[run.id] = structs.replace(run, outcome=outcome, definition=definition)
+        for written in group.documents:
+            one = written.document
+            known_one = self.documents.pop(one.id, None)
+            if one.version != (known_one.version + 1 if known_one else 0) or (
+                written.removed and not known_one
+            ):
+                self.runs, self.documents = before, documents
+                return Stale(one.id)
+            if not written.removed:
+                self.documents[one.id] = one
         for change in group.changes:
             self.tell(change)
         if request:
@@ -77,9 +112,42 @@ class Model:
         run = change.run
         kept = [*self.events.get(run.id, []), *change.events]
         self.events[run.id] = [event for event in kept if event.sequence >= run.first_sequence]
+        told = {(e.body.type, e.body.id) for e in change.events if isinstance(e.body, EntityRef)}
+        self.refs[run.id] = self.refs.get(run.id, set()) | told
         if change.checkpoint:
             self.checkpoints[run.id] = change.checkpoint
         self.attempts.setdefault(run.id, {}).update({one.number: one for one in change.closed})
+
+    def remove(self, run_ids: Sequence[str]) -> list[str]:
+        """The final ones are gone, with all that is theirs."""
+        gone = [one for one in dict.fromkeys(run_ids) if one in self.runs and self.runs[one].state.final]
+        for run_id in gone:
+            for part in (self.runs, self.events, self.refs, self.checkpoints, self.attempts):
+                part.pop(run_id, None)
+        return gone
+
+    def search(self, by: RunFilter) -> list[Run]:
+        """What the filter selects, newest first."""
+
+        def words(text: str) -> list[str]:
+            return text.casefold().replace("-", " ").split()
+
+        def wanted(run: Run) -> bool:
+            of = run.definition
+            said = words(
+                " ".join((run.id, of.provider, of.task, *of.labels, *of.labels.values(), run.outcome.summary))
+            )
+            touched = [(kind, name) for kind, name in self.refs[run.id] if by.ref and kind == by.ref.type]
+            return (
+                run.state in (by.states or State)
+                and by.provider in ("", of.provider)
+                and by.labels.items() <= of.labels.items()
+                and (not by.ref or any(by.ref.id in ("", name) for _, name in touched))
+                and all(any(one.startswith(word) for one in said) for word in words(by.text))
+            )
+
+        found = filter(wanted, self.runs.values())
+        return sorted(found, key=lambda run: (run.create_time, run.id), reverse=True)
 
     def due(
         self, now: int, clock: int, capacity: dict[str, int], limit: int
@@ -136,7 +204,10 @@ class Histories(RuleBasedStateMachine):
             ids = data.draw(st.lists(IDS, min_size=1, max_size=3), "ids")
             planned = dict(self.model.runs)
             changes = tuple(a_change(data, planned, run_id) for run_id in ids)
-            groups.append(Group(changes, data.draw(REQUESTS, "request")))
+            written = tuple(
+                a_document_change(data, self.model) for _ in range(data.draw(st.integers(0, 1), "documents"))
+            )
+            groups.append(Group(changes, data.draw(REQUESTS, "request"), written))
             expected.append(self.model.save(groups[-1]))
         self.agree(expected, "save", groups)
 
@@ -194,23 +265,41 @@ class Histories(RuleBasedStateMachine):
         self.agree(expected, "events", run_id, after, limit)
 
     @rule(
-        states=st.frozensets(st.sampled_from(State)),
-        provider=st.sampled_from(["", *PROVIDERS]),
+        by=st.builds(
+            RunFilter,
+            states=st.just(frozenset()) | st.frozensets(st.sampled_from(State)),
+            provider=st.sampled_from(["", "", *PROVIDERS]),
+            labels=st.just({}) | LABELS,
+            ref=st.none() | REFS,
+            text=TEXTS,
+        ),
         limit=st.integers(1, 7),
     )
-    def list(self, states: frozenset[State], provider: str, limit: int) -> None:
-        """A filtered page."""
-        found = sorted(self.model.runs.values(), key=lambda run: (run.create_time, run.id), reverse=True)
-        wanted = [
-            run
-            for run in found
-            if run.state in (states or State) and provider in ("", run.definition.provider)
-        ]
-        self.agree(wanted[:limit], "list", RunFilter(states=states, provider=provider), Page(limit))
+    def list(self, by: RunFilter, limit: int) -> None:
+        """A filtered page, and the one behind it."""
+        found = self.model.search(by)
+        self.agree(found[:limit], "list", by, Page(limit))
+        if len(found) > limit:
+            behind = Page(limit, (found[limit - 1].create_time, found[limit - 1].id))
+            self.agree(found[limit : 2 * limit], "list", by, behind)
+
+    @rule(run_ids=st.lists(IDS, max_size=6))
+    def remove(self, run_ids: Sequence[str]) -> None:
+        """Some runs are to go, whatever their state."""
+        self.agree(self.model.remove(run_ids), "remove", run_ids)
+
+    @rule(limit=st.integers(1, 4), ascending=st.booleans())
+    def documents(self, limit: int, ascending: bool) -> None:
+        """The first page of all documents."""
+        found = sorted(self.model.documents.values(), key=lambda one: (one.create_time, one.id))
+        found = (found if ascending else found[::-1])[:limit]
+        self.agree(found, "documents", Kind.TASK, Page(limit, ascending=ascending))
 
     @invariant()
     def every_run_is_what_the_model_has(self) -> None:
-        """All of every run."""
+        """All of every run and every document."""
+        for task_id, task in self.model.documents.items():
+            self.agree(task, "document", Kind.TASK, task_id)
         for run_id, run in self.model.runs.items():
             self.agree(run, "get", run_id)
             self.agree(self.model.checkpoints.get(run_id), "checkpoint", run_id)
@@ -234,14 +323,29 @@ def a_change(data: st.DataObject, planned: dict[str, Run], run_id: str) -> Chang
         first_sequence=data.draw(st.integers(before.first_sequence if before else 1, last + 1), "first"),
         last_sequence=last,
         definition=data.draw(DEFINITIONS, "definition"),
-        outcome=data.draw(st.just(Outcome()) | shapes_of(Outcome), "outcome"),
+        outcome=data.draw(OUTCOMES, "outcome"),
         **hot,
     )
     if run.version == (before.version + 1 if before else 0):
         planned[run_id] = run
     checkpoint = data.draw(st.none() | shapes_of(Checkpoint), "checkpoint")
     closed = data.draw(st.lists(shapes_of(Attempt), max_size=1).map(tuple), "closed")
-    return Change(run, lines(last - told + 1, told), parts, checkpoint, closed)
+    events = [
+        structs.replace(line, body=data.draw(st.just(line.body) | REFS, "body"))
+        for line in lines(last - told + 1, told)
+    ]
+    return Change(run, tuple(events), parts, checkpoint, closed)
+
+
+def a_document_change(data: st.DataObject, model: Model) -> DocumentChange:
+    """Mostly the next version of a task, and sometimes a wrong one, or its end."""
+    task_id = data.draw(TASK_IDS, "task id")
+    before = model.documents.get(task_id)
+    slip = data.draw(st.sampled_from([0, 0, 0, 0, -1, 1]), "slip")
+    version = (before.version + 1 if before else 0) + slip
+    time = before.create_time if before else data.draw(TIMES, "create_time")
+    task = Task(task_id, version, time, NOW, data.draw(st.sampled_from(PROVIDERS), "provider"))
+    return DocumentChange(task, data.draw(st.sampled_from([False, False, True]), "removed"))
 
 
 TestHistories = Histories.TestCase
