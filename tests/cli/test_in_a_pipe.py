@@ -117,7 +117,7 @@ def test_help_loads_neither_grpc_nor_rich_nor_the_client(words: list[str]) -> No
         "import sys, contextlib\nfrom runcast.cli import main\n"
         f"with contextlib.suppress(SystemExit): main({words!r})\n"
         "print([each for each in ('grpc', 'rich', 'google.protobuf', 'runcast.client', 'asyncio', 'yaml',"
-        " 'pydantic', 'tomllib') if each in sys.modules])"
+        " 'pydantic_settings', 'tomllib') if each in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"

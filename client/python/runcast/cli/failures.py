@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 DEBUG = "RUNCAST_DEBUG"
 _REMEDIES = {
     "RUN_ID_TAKEN": "With --use-existing, the run that has the id is taken.",
+    "TASK_DISABLED": "Switch it on with:  runcast tasks enable TASK",
     "REQUEST_ID_REUSED": "A request id stands for one start: use a new one for another.",
 }
 

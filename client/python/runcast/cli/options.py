@@ -22,9 +22,31 @@ def seconds(written: str) -> float:
 
 
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="The run's id.", show_default=False)]
+TaskId = Annotated[str, typer.Argument(metavar="TASK", help="The task's id.", show_default=False)]
 ProgressOption = Annotated[
     Progress,
     typer.Option("--progress", help="How progress is shown: a bar, plain lines, or each event as JSON."),
+]
+Param = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--param",
+        "-p",
+        metavar="NAME=VALUE",
+        help="A parameter, read by its type; NAME:=JSON says it exactly.",
+    ),
+]
+Params = Annotated[
+    str | None,
+    typer.Option(
+        "--params", metavar="JSON|@FILE|-", help="All parameters as a JSON object; -p goes over it."
+    ),
+]
+RequestId = Annotated[
+    str | None,
+    typer.Option(
+        "--request-id", metavar="ID", help="Makes it safe to repeat: the same id starts one run only."
+    ),
 ]
 Labels = Annotated[
     list[str] | None, typer.Option("--label", "-l", metavar="KEY=VALUE", help="A label; may be repeated.")

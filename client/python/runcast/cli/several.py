@@ -1,7 +1,7 @@
 """One action on several runs: which ones are meant, the question whether it is, and what became of each."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -13,11 +13,12 @@ from runcast.cli.filtering import Filtering, filters, is_filtered
 from runcast.cli.session import Session
 
 if TYPE_CHECKING:
-    from runcast.client import Client, Run
+    from runcast.client import Client, RuncastError
 
+T = TypeVar("T")
 RunIds = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[RUN]...", help="The runs' ids; or say which by options.", show_default=False),
+    typer.Argument(metavar="RUN", help="The runs' ids; or say which by options.", show_default=False),
 ]
 _AT_ONCE = 16
 _NAMED = 3
@@ -41,17 +42,17 @@ async def chosen(
     return tuple(run.id for run in found if is_final(run.state) == final)
 
 
-def confirm(ids: Sequence[str], verb: str, *, certain: bool) -> None:
-    """Ask before several runs are touched at once; one that was named is meant."""
-    if certain or len(ids) < 2:
+def confirm(ids: Sequence[str], verb: str, *, named: bool, certain: bool, noun: str = "run") -> None:
+    """Ask before several are touched at once, or whatever was found by options; a single one that was named is meant."""
+    if certain or not ids or (named and len(ids) == 1):
         return
     some = ", ".join(text.line(each) for each in ids[:_NAMED]) + (" …" if len(ids) > _NAMED else "")
-    ask(f"this will {verb} {text.plural(len(ids), 'run')}: {some}", "Go on?", f"nothing was done to {some}")
+    ask(f"this will {verb} {text.plural(len(ids), noun)}: {some}", "Go on?", "nothing was changed")
 
 
 async def each_of(
-    session: Session, ids: Sequence[str], act: "Callable[[str], Awaitable[Run | None]]"
-) -> "tuple[list[Run], Exit]":
+    session: Session, ids: Sequence[str], act: Callable[[str], Awaitable[T | None]]
+) -> tuple[list[T], Exit]:
     """Do it to all, some at a time. One that fails is told and does not stop the others; the first failure is the
     code."""
     import asyncio
@@ -60,7 +61,7 @@ async def each_of(
 
     room = asyncio.Semaphore(_AT_ONCE)
 
-    async def one(run_id: str) -> "Run | RuncastError | None":
+    async def one(run_id: str) -> "T | RuncastError | None":
         async with room:
             try:
                 return await act(run_id)

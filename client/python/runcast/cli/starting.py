@@ -9,49 +9,21 @@ import typer
 from runcast.cli import parameters, text
 from runcast.cli.asking import Yes, ask
 from runcast.cli.failures import Refused
-from runcast.cli.options import LARGEST, Labels, labels, seconds
+from runcast.cli.options import LARGEST, Labels, Param, Params, RequestId, labels, seconds
 from runcast.cli.session import Session
 
 if TYPE_CHECKING:
-    from runcast.client import Provider, RunSpec, StartOptions
+    from runcast.client import Client, Provider, RunSpec, StartOptions
 
 Name = Annotated[
-    str,
+    str | None,
     typer.Argument(metavar="PROVIDER", help="What to run: see `runcast providers ls`.", show_default=False),
 ]
 
 
-class Starting(TypedDict, total=False):
-    """The options of `run` and `start`."""
+class Policies(TypedDict, total=False):
+    """What a run goes by: options of `run`, `start` and `tasks`."""
 
-    param: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--param",
-            "-p",
-            metavar="NAME=VALUE",
-            help="A parameter, read by its type; NAME:=JSON says it exactly.",
-        ),
-    ]
-    params: Annotated[
-        str | None,
-        typer.Option(
-            "--params", metavar="JSON|@FILE|-", help="All parameters as a JSON object; -p goes over it."
-        ),
-    ]
-    label: Labels
-    run_id: Annotated[
-        str | None, typer.Option("--run-id", metavar="ID", help="The id that the run is to have.")
-    ]
-    use_existing: Annotated[
-        bool, typer.Option("--use-existing", help="Where --run-id is taken, follow the run that has it.")
-    ]
-    request_id: Annotated[
-        str | None,
-        typer.Option(
-            "--request-id", metavar="ID", help="Makes it safe to repeat: the same id starts one run only."
-        ),
-    ]
     priority: Annotated[
         int | None,
         typer.Option(
@@ -79,6 +51,27 @@ class Starting(TypedDict, total=False):
             "--run-timeout", metavar="TIME", parser=seconds, help="How long the run may take in all."
         ),
     ]
+
+
+class Starting(Policies, total=False):
+    """The options of `run` and `start`."""
+
+    task: Annotated[
+        str | None,
+        typer.Option(
+            "--task", metavar="TASK", help="A stored task in place of a provider: see `runcast tasks`."
+        ),
+    ]
+    param: Param
+    params: Params
+    label: Labels
+    run_id: Annotated[
+        str | None, typer.Option("--run-id", metavar="ID", help="The id that the run is to have.")
+    ]
+    use_existing: Annotated[
+        bool, typer.Option("--use-existing", help="Where --run-id is taken, follow the run that has it.")
+    ]
+    request_id: RequestId
     start_after: Annotated[
         str | None,
         typer.Option("--start-after", metavar="TIME", help="In so long (10m), or at an RFC 3339 time."),
@@ -87,23 +80,45 @@ class Starting(TypedDict, total=False):
 
 
 class Ready(NamedTuple):
-    """A start that can be sent."""
+    """A start that can be sent: of a provider, or of a task."""
 
-    provider: str
+    provider: str | None
+    task: str | None
     parameters: dict[str, Any]
     options: "StartOptions"
 
 
-async def prepare(session: Session, name: str, **given: Unpack[Starting]) -> Ready:
+async def prepare(session: Session, name: str | None, **given: Unpack[Starting]) -> Ready:
     """Ask the server what the provider takes, read the parameters by it, and make sure that the start is meant."""
+    task = given.get("task") or None
+    if (name is None) == (task is None):
+        raise Refused("name what to run: a provider, or a stored one with --task")
     options = _options(given)
-    session.remedy = f"See what it takes:  {session.command('providers', 'show', name)}"
     async with session.client() as client:
-        provider = await client.provider(name)
+        provider = await _provider(client, name, task)
+    session.remedy = _remedy(session, provider.name, task)
     chosen = parameters.parse(given.get("param") or (), given.get("params"), provider.input_schema)
     if not given.get("yes"):
         confirm(provider)
-    return Ready(name, chosen, options)
+    return Ready(name, task, chosen, options)
+
+
+async def _provider(client: "Client", name: str | None, task: str | None) -> "Provider":
+    """What is to be run. A task's provider may be missing: why that is wrong, the start itself says best."""
+    from runcast.client import NotFound, Provider
+
+    if name is not None:
+        return await client.provider(name)
+    behind = (await client.tasks.get(task or "")).provider
+    try:
+        return await client.provider(behind)
+    except NotFound:
+        return Provider(name=behind)
+
+
+def _remedy(session: Session, provider: str, task: str | None) -> str:
+    what = ("tasks", "show", task) if task else ("providers", "show", provider)
+    return f"See what it takes:  {session.command(*what)}"
 
 
 def _options(given: Starting) -> "StartOptions":
@@ -118,15 +133,26 @@ def _options(given: Starting) -> "StartOptions":
         chosen["use_existing"] = True
     if after := given.get("start_after"):
         chosen["start_after"] = moment(after)
-    overrides = _overrides(given)
+    overrides = spec(given)
     if overrides is not None:
         chosen["overrides"] = overrides
     return chosen
 
 
-def _overrides(given: Starting) -> "RunSpec | None":
-    names = ("priority", "queue", "key", "attempts", "attempt_timeout", "run_timeout")
-    if all(given.get(name) is None for name in names):
+POLICIES = {
+    "priority": "spec.priority",
+    "queue": "spec.queue",
+    "key": "spec.concurrency_key",
+    "attempts": "spec.retry.max_attempts",
+    "attempt_timeout": "spec.timeouts.attempt",
+    "run_timeout": "spec.timeouts.run",
+}
+"""The options, and where the contract keeps what they say."""
+
+
+def spec(given: Policies) -> "RunSpec | None":
+    """What was said of the policies; None where nothing was."""
+    if all(given.get(name) is None for name in POLICIES):
         return None
     from runcast.client import run_spec
 

@@ -25,6 +25,25 @@ def _as_written(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
 _Dumper.add_representer(str, _as_written)
 
 
+class _Loader(yaml.SafeLoader):
+    pass
+
+
+# A date stays the text that it was written as: JSON has none.
+_Loader.yaml_implicit_resolvers = {
+    first: [each for each in resolvers if each[0] != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+def from_yaml(written: str) -> Any:
+    """What a document says; ValueError with the place of a mistake."""
+    try:
+        return yaml.load(written, Loader=_Loader)  # noqa: S506 - it is a safe one
+    except yaml.YAMLError as error:
+        raise ValueError(str(error)) from None
+
+
 def to_yaml(value: Any) -> str:
     """The value as a YAML document."""
     written: str = yaml.dump(value, Dumper=_Dumper, allow_unicode=True, sort_keys=False, width=110)

@@ -54,7 +54,7 @@ async def cancel(
     """
     async with session.client() as client:
         ids = await chosen(client, runs, options, final=False)
-        confirm(ids, "cancel", certain=yes)
+        confirm(ids, "cancel", named=bool(runs), certain=yes)
 
         async def one(run_id: str) -> "Run":
             return await client.cancel(run_id, reason, immediate=now, grace=grace)

@@ -30,10 +30,11 @@ async def result(session: Session, run: RunId) -> Exit:
     state = enum_name(found, "state")
     if not is_final(found.state):
         code = exits.OF_STATE.get(state, Exit.CONFLICT)
-        then = "Once it is resumed, wait" if code is Exit.STANDS_STILL else "Wait"
+        still = code is Exit.STANDS_STILL
+        way = session.command("resume" if still else "wait", run)
         raise Refused(
             f"{run} is {text.words(state)}: it has no result yet",
-            remedy=f"{then} for it with:  {session.command('wait', run)}",
+            remedy=f"{'Let it go on' if still else 'Wait for it'} with:  {way}",
             code=code,
         )
     if found.HasField("output"):

@@ -14,11 +14,24 @@ from runcast.cli.starting import Name, Starting, prepare
 
 def add(app: typer.Typer) -> None:
     """Register `run`."""
-    command(app, "run", section=Section.START)(run)
+    command(
+        app,
+        "run",
+        section=Section.START,
+        examples=(
+            "runcast run countdown -p seconds=5",
+            "runcast run pack -p orders=40 -l team=data -o json",
+            "runcast run --task nightly -p orders=3",
+            'echo \'{"name": "Ada"}\' | runcast run greet --params -',
+        ),
+    )(run)
 
 
 async def run(
-    session: Session, provider: Name, progress: ProgressOption = Progress.AUTO, **options: Unpack[Starting]
+    session: Session,
+    provider: Name = None,
+    progress: ProgressOption = Progress.AUTO,
+    **options: Unpack[Starting],
 ) -> Exit:
     """Start a run, follow it to its end, and print its result.
 
@@ -33,5 +46,5 @@ async def run(
     ready = await prepare(session, provider, **options)
     follower = Follower(session, progress, owned=True)
     return await follower.follow(
-        lambda client: client.execute(ready.provider, ready.parameters, **ready.options)
+        lambda client: client.execute(ready.provider, ready.parameters, task=ready.task, **ready.options)
     )

@@ -14,17 +14,25 @@ from runcast.cli.starting import Name, Starting, prepare
 
 def add(app: typer.Typer) -> None:
     """Register `start`."""
-    command(app, "start", section=Section.START)(start)
+    command(
+        app,
+        "start",
+        section=Section.START,
+        examples=(
+            "runcast start countdown -p seconds=3600 --run-id my-run",
+            "runcast start --task nightly --start-after 8h",
+        ),
+    )(start)
 
 
-async def start(session: Session, provider: Name, **options: Unpack[Starting]) -> Exit:
+async def start(session: Session, provider: Name = None, **options: Unpack[Starting]) -> Exit:
     """Start a run and leave it; prints its id.
 
     The id goes to stdout (with -o json or yaml the run), and to stderr the line with which to come back to it.
     """
     ready = await prepare(session, provider, **options)
     async with session.client() as client:
-        run = await client.start(ready.provider, ready.parameters, **ready.options)
+        run = await client.start(ready.provider, ready.parameters, task=ready.task, **ready.options)
     session.format = session.format or Format.NAME
     write_run(run, session)
     session.tell(f"come back to it with:  {session.command('watch', run.id)}")

@@ -22,7 +22,7 @@ def add(app: typer.Typer) -> None:
 
 
 async def wait(
-    session: Session, runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="The runs' ids.")]
+    session: Session, runs: Annotated[list[str], typer.Argument(metavar="RUN", help="The runs' ids.")]
 ) -> Exit:
     """Wait until runs have ended, without showing what they do.
 

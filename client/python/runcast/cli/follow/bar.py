@@ -39,7 +39,7 @@ class Bar:
     def event(self, event: "RunEvent", *, live: bool) -> None:
         if self._standing is not None:
             self._standing.take(event, live=live)
-            self._lines.extend(_as_text(each) for each in self._transcript.lines(event))
+            self._lines.extend(as_text(each) for each in self._transcript.lines(event))
 
     def note(self, words: str) -> None:
         from rich.text import Text
@@ -56,7 +56,7 @@ class Bar:
             self._live.refresh()
 
     def end(self, run: "Run | None") -> None:
-        self._lines.extend(_as_text(each) for each in self._transcript.rest(self._now()))
+        self._lines.extend(as_text(each) for each in self._transcript.rest(self._now()))
         if self._live is not None:
             self._live.stop()
             self._live = None
@@ -90,7 +90,8 @@ class Bar:
         return drawn(self._standing, self._console.width - 2, frame, unicode=self._unicode)
 
 
-def _as_text(line: Line) -> "Text":
+def as_text(line: Line) -> "Text":
+    """A line with its time of day, in the colour of its level."""
     from rich.text import Text
 
     style = _LEVELS.get(line.level, "")

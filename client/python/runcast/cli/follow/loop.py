@@ -93,7 +93,7 @@ class Follower:
             self._view.refresh()
 
     def _beginning(self, stream: "RunStream") -> str:
-        what = "started" if stream.created else "already started"
+        what = "already started" if stream.created is False else "started"
         return f"{what}; come back to it with:  {self._session.command('watch', stream.id)}"
 
     # ------------------------------------------------------------------------------------------------ what interrupts
@@ -148,7 +148,8 @@ class Follower:
         if not session.quiet:
             tell_ending(run, session.terminal)
         if state in ("PAUSED", "INTERRUPTED"):
-            session.tell(f"Once it is resumed, follow it with:  {session.command('watch', run.id)}")
+            session.tell(f"  let it go on with:  {session.command('resume', run.id)}")
+            session.tell(f"  then follow it with:  {session.command('watch', run.id)}")
         elif state == "FAILED":
             if session.quiet:
                 complain(run.error.message or "the run failed")
