@@ -6,7 +6,7 @@ import signal
 import time
 from pathlib import Path
 
-from runcast.provider import Context, ProviderError, SyncContext, provider
+from runcast.provider import Cancelled, Context, ProviderError, SyncContext, provider
 
 # Named, so that nothing takes the int for superfluous beside the float.
 Exact = int | float | str | list[int] | None
@@ -25,6 +25,14 @@ async def talk(ctx: Context, lines: int, pause: float = 0.0) -> int:
         if pause:
             await asyncio.sleep(pause)
     return lines
+
+
+@provider
+async def shout(ctx: Context, lines: int, size: int) -> None:
+    """Log long lines."""
+    for number in range(lines):
+        ctx.log.info("%d %s", number, "x" * size)
+        await asyncio.sleep(0)
 
 
 @provider
@@ -98,3 +106,57 @@ async def deaf(path: str) -> None:
             await asyncio.sleep(3_600)
         except asyncio.CancelledError:
             continue
+
+
+@provider(pausable=True, checkpointing=True)
+async def steps(ctx: Context, path: str) -> list[int]:
+    """Save where it is when it is asked to stop, and end in the first attempt that finds the file."""
+    done: list[int] = ctx.restored or []
+    ctx.log.info("begun")
+    try:
+        while not Path(path).exists():
+            await asyncio.sleep(0.01)
+    except asyncio.CancelledError:
+        await ctx.checkpoint([*done, ctx.attempt])
+        raise
+    return done
+
+
+@provider(execution="thread", pausable=True, checkpointing=True)
+def steps_in_a_thread(ctx: SyncContext, path: str) -> list[int]:
+    """The same in a thread."""
+    return _steps(ctx, path)
+
+
+@provider(execution="process", pausable=True, checkpointing=True)
+def steps_in_a_process(ctx: SyncContext, path: str) -> list[int]:
+    """The same in a process."""
+    return _steps(ctx, path)
+
+
+def _steps(ctx: SyncContext, path: str) -> list[int]:
+    done: list[int] = ctx.restored or []
+    ctx.log.info("begun")
+    try:
+        while not Path(path).exists():
+            ctx.sleep(0.01)
+    except Cancelled:
+        ctx.checkpoint([*done, ctx.attempt])
+        raise
+    return done
+
+
+@provider(idempotent=True)
+async def targeted(ctx: Context, names: list[str]) -> list[str]:
+    """Do what is to be done; every target fails but in a retry."""
+    for name in () if ctx.targets else names:
+        ctx.target_failed(name, "BAD")
+    return list(ctx.targets)
+
+
+@provider(execution="process", idempotent=True)
+def targeted_in_a_process(ctx: SyncContext, names: list[str]) -> list[str]:
+    """The same in a process."""
+    for name in () if ctx.targets else names:
+        ctx.target_failed(name, "BAD")
+    return list(ctx.targets)

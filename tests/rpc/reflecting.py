@@ -1,5 +1,6 @@
 """A client that knows nothing but reflection: what grpcurl does, in Python."""
 
+from itertools import islice
 from typing import Any
 
 import grpc
@@ -32,8 +33,8 @@ class ReflectingClient:
         self._learn(reflection_pb2.ServerReflectionRequest(file_containing_symbol=service))
         return list(self._pool.FindServiceByName(service).methods)
 
-    def call(self, path: str, json: str = "{}") -> list[dict[str, Any]]:
-        """`package.Service/Method` with a JSON request; all its responses as JSON values."""
+    def call(self, path: str, json: str = "{}", most: int | None = None) -> list[dict[str, Any]]:
+        """`package.Service/Method` with a JSON request; all its responses (or at `most` so many) as JSON values."""
         service, _, name = path.partition("/")
         method = next(method for method in self.methods(service) if method.name == name)
         # What an Any in the answer may hold: the details of errors, and an operation's own messages.
@@ -41,13 +42,20 @@ class ReflectingClient:
             self._learn(reflection_pb2.ServerReflectionRequest(file_containing_symbol=packed))
         request = json_format.Parse(json, GetMessageClass(method.input_type)())
         response = GetMessageClass(method.output_type)
-        make = self._channel.unary_stream if method.server_streaming else self._channel.unary_unary
+        make: Any = {
+            (False, False): self._channel.unary_unary,
+            (False, True): self._channel.unary_stream,
+            (True, False): self._channel.stream_unary,
+            (True, True): self._channel.stream_stream,
+        }[method.client_streaming, method.server_streaming]
         answer: Any = make(
             f"/{path}",
             request_serializer=type(request).SerializeToString,
             response_deserializer=response.FromString,
-        )(request, timeout=20)
-        answers = answer if method.server_streaming else [answer]
+        )(iter([request]) if method.client_streaming else request, timeout=20)
+        answers = list(islice(answer, most)) if method.server_streaming else [answer]
+        if most is not None and method.server_streaming:
+            answer.cancel()
         return [json_format.MessageToDict(each, descriptor_pool=self._pool) for each in answers]
 
     def _one(
