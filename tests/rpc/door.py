@@ -65,4 +65,4 @@ def _each(answer: Iterable[Message]) -> Iterable[Message]:
 def _bytes(method: MethodDescriptor, request: Mapping[str, Any] | bytes) -> bytes:
     if isinstance(request, bytes):
         return request
-    return ParseDict(request, GetMessageClass(method.input_type)()).SerializeToString()
+    return ParseDict(dict(request), GetMessageClass(method.input_type)()).SerializeToString()

@@ -80,7 +80,7 @@ class Door:
             request_serializer=lambda message: message.SerializeToString(),
             response_deserializer=GetMessageClass(method.output_type).FromString,
         )
-        message = ParseDict(request, GetMessageClass(method.input_type)())
+        message = ParseDict(dict(request), GetMessageClass(method.input_type)())
         answer = stub(iter([message]) if method.client_streaming else message, timeout=PATIENCE)
         return [each async for each in answer] if method.server_streaming else [await answer]
 

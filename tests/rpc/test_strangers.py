@@ -4,7 +4,9 @@ import json
 import os
 import shutil
 import subprocess
+import uuid
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -24,7 +26,7 @@ ON = {
     "runcast.v1.RunService": {
         *("StartRun", "BatchStartRuns", "GetRun", "ListRuns", "WaitRun", "ExecuteRun", "WatchRun"),
         *("CancelRun", "PauseRun", "ResumeRun", "RetryRun", "DeleteRun", "AttachRun"),
-        *("ListAttempts", "ListRunEvents"),
+        *("ListAttempts", "ListRunEvents", "WatchRuns"),
     },
     "runcast.v1.ServerService": {"GetServerInfo"},
     "runcast.v1.TaskService": {"CreateTask", "GetTask", "ListTasks", "UpdateTask", "DeleteTask"},
@@ -62,6 +64,48 @@ def test_a_persons_first_three_calls_work_exactly_so(stranger: ReflectingClient)
     watched = stranger.call("runcast.v1.RunService/WatchRun", json.dumps({"run_id": started["run"]["id"]}))
     assert "snapshot" in watched[0]["frame"]
     assert "completed" in watched[-1]["frame"]
+
+
+def test_a_stranger_reaches_everything_that_is_on(
+    stranger: ReflectingClient, grpc_channel: grpc.Channel
+) -> None:
+    """In an order in which each call finds what it needs."""
+    run, task = f"stranger-{uuid.uuid4().hex}", f"task-{uuid.uuid4().hex}"
+    ended = {"runId": run}
+    later = {"provider": "echo", "startAfter": "2099-01-01T00:00:00Z", "runId": f"{run}-later"}
+    operation = {"name": f"operations/{run}"}
+    calls: list[tuple[str, dict[str, Any]]] = [
+        ("ServerService/GetServerInfo", {}),
+        ("ProviderService/ListProviders", {}),
+        ("ProviderService/GetProvider", {"name": "echo"}),
+        ("RunService/StartRun", {"provider": "echo", "runId": run, "wait": "20s"}),
+        ("RunService/BatchStartRuns", {"requests": [{"provider": "echo"}, {"provider": "echo"}]}),
+        ("RunService/ExecuteRun", {"start": {"provider": "echo"}}),
+        ("RunService/AttachRun", {"open": ended}),
+        *((f"RunService/{name}", ended) for name in ("GetRun", "WaitRun", "WatchRun", "ListRunEvents")),
+        *((f"RunService/{name}", ended) for name in ("ListAttempts", "CancelRun", "RetryRun")),
+        *((f"RunService/{name}", {}) for name in ("ListRuns", "WatchRuns")),
+        ("RunService/StartRun", later),
+        *(
+            (f"RunService/{name}", {"runId": later["runId"]})
+            for name in ("PauseRun", "ResumeRun", "CancelRun")
+        ),
+        ("TaskService/CreateTask", {"task": {"id": task, "provider": "echo"}}),
+        ("TaskService/UpdateTask", {"task": {"id": task, "enabled": True}}),
+        ("TaskService/GetTask", {"id": task}),
+        ("TaskService/ListTasks", {}),
+        ("TaskService/DeleteTask", {"id": task}),
+        *((f"google.longrunning.Operations/{name}", operation) for name in ("GetOperation", "WaitOperation")),
+        ("google.longrunning.Operations/ListOperations", {"name": "operations"}),
+        ("google.longrunning.Operations/CancelOperation", operation),
+        ("google.longrunning.Operations/DeleteOperation", operation),
+        ("RunService/DeleteRun", {"runId": later["runId"]}),
+    ]
+    for name, request in calls:
+        path = name if name.startswith("google") else f"runcast.v1.{name}"
+        assert stranger.call(path, json.dumps(request), most=2), path
+    reached = {name if name.startswith("google") else f"runcast.v1.{name}" for name, _ in calls}
+    assert reached == {f"{service}/{name}" for service, names in ON.items() for name in names}
 
 
 def test_what_is_off_says_so_and_the_server_lists_what_is_on(
