@@ -169,3 +169,9 @@ def test_a_plain_function_sleeps_until_its_time_has_come_or_it_is_cancelled() ->
     assert str(run_plain(naps, channel, '{"seconds": 0.01}')) == "Returned(output='null')"
     channel.asked = True
     assert str(run_plain(naps, channel, '{"seconds": 3600}')) == "Stopped(killed=False)"
+
+
+async def test_a_retry_for_some_targets_is_tried_out_by_naming_them() -> None:
+    assert Context.testing().targets == SyncContext.testing().targets == ()
+    assert Context.testing(targets=["a", "b"]).targets == ("a", "b")
+    assert SyncContext.testing(targets=["a"]).targets == ("a",)

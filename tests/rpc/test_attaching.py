@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -16,6 +16,7 @@ from runcast.server.engine.engine import Engine
 from runcast.server.executor.assembly import executors
 from runcast.server.notifier.local import LocalNotifier
 from runcast.server.repository.memory import MemoryRepository
+from runcast.server.rpc.attaching import Exchange
 from runcast.server.rpc.server import Server
 from runcast.v1 import run_pb2, run_service_pb2, run_service_pb2_grpc
 from tests.rpc import provided
@@ -213,7 +214,7 @@ def test_bytes_that_are_no_message_end_the_stream_also_behind_the_first(
     runs: Runs, grpc_channel: grpc.Channel
 ) -> None:
     run = runs.start("nothing", start_after={"seconds": 4_000_000_000})
-    attach = grpc_channel.stream_stream("/runcast.v1.RunService/AttachRun")
+    attach: Any = grpc_channel.stream_stream("/runcast.v1.RunService/AttachRun")
     opening = pb.AttachRunRequest(open={"run_id": run.id}).SerializeToString()
     for messages in ([b"\xff\xff"], [opening, b"\xff\xff"]):
         with pytest.raises(grpc.RpcError) as error:
@@ -267,8 +268,7 @@ def test_a_stream_that_is_cut_leaves_the_run_and_is_continued_with_every_event_o
     assert len(created) > 1
 
 
-def test_a_client_that_does_not_read_has_few_of_its_commands_done(runs: Runs, tmp_path: Path) -> None:
-    """Commands wait in the client for room, not in the server; and all are answered once it reads."""
+def test_many_commands_at_once_are_all_answered_in_order(runs: Runs, tmp_path: Path) -> None:
     with attached(runs, start=waiting(tmp_path)) as stream:
         for number in range(500):
             stream.command(str(number), pause={"require_checkpoint": True})
@@ -328,3 +328,25 @@ async def test_a_client_that_leaves_leaves_nothing_behind(stub: Any, tmp_path: P
             await asyncio.sleep(0.001)
     run = (await stub.GetRun(pb.GetRunRequest(run_id=opened.opened.run.id))).run
     assert run.state == run_pb2.Run.STATE_RUNNING
+
+
+async def test_commands_of_a_client_that_does_not_read_are_left_with_grpc() -> None:
+    read: list[int] = []
+
+    async def requests() -> AsyncIterator[run_service_pb2.AttachRunRequest]:
+        for number in range(1_000):
+            read.append(number)
+            yield pb.AttachRunRequest(command={"command_id": str(number)})
+
+    async def frames() -> AsyncIterator[Response | bytes]:
+        await asyncio.Event().wait()
+        yield b""
+
+    control: Any = None  # the commands ask for nothing
+    async with aclosing(Exchange(control, "run").items(frames(), requests())) as items:
+        await anext(items)
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert len(read) <= 4
+        assert len(ours()) == 2
+    assert ours() == set()

@@ -44,7 +44,7 @@ class AttachServicer:
             opened.opened.run.CopyFrom(snapshot.frame.snapshot.run)  # type: ignore[union-attr]  # always comes first
             yield opened
             yield snapshot
-            async with aclosing(_Exchange(self._engine.control, run_id).items(frames, requests)) as items:
+            async with aclosing(Exchange(self._engine.control, run_id).items(frames, requests)) as items:
                 async for item in items:
                     yield item
 
@@ -74,7 +74,7 @@ async def _first(requests: _Messages) -> pb.AttachRunRequest.Open:
     raise InvalidArgument.of("open", "required: the first message opens the stream")
 
 
-class _Exchange:
+class Exchange:
     """Frames and the results of commands in one stream, neither much ahead of the client's reading.
 
     `_turn` is held while a command is done, and taken for good by the last frame: so that comes behind the result.
