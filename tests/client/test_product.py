@@ -1,7 +1,7 @@
 """The client and the server that is delivered with it, over a network that breaks."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -24,27 +24,6 @@ from runcast.client import (
 from tests.client.conftest import QUICK
 from tests.client.product import Product, serving
 from tests.client.proxy import Proxy
-
-
-@pytest.fixture(scope="module")
-def product() -> Iterator[Product]:
-    """One server for all tests that leave it running."""
-    running = Product()
-    yield running
-    running.kill()
-
-
-@pytest.fixture
-async def direct(product: Product, nothing_leaks: None) -> AsyncIterator[Client]:
-    """A client with a good line to the server."""
-    async with Client(f"127.0.0.1:{product.port}", backoff=QUICK, patience=10) as opened:
-        yield opened
-
-
-@pytest.fixture
-async def proxy(product: Product, nothing_leaks: None) -> AsyncIterator[Proxy]:
-    async with Proxy(product.port) as opened:
-        yield opened
 
 
 @pytest.fixture
@@ -203,7 +182,13 @@ async def test_the_server_tells_what_it_is_and_what_it_can_run(direct: Client, p
     with pytest.raises(NotFound):
         await direct.health("nobody")
     assert (await direct.server_info()).storage == "memory"
-    assert [one.name for one in await direct.providers()] == ["broken", "chatter", "until_cancelled"]
+    assert [one.name for one in await direct.providers()] == [
+        "broken",
+        "chatter",
+        "counter",
+        "packer",
+        "until_cancelled",
+    ]
     assert (await direct.provider("chatter")).idempotent
     assert [one.name for one in await direct.providers(text="somebody ends")] == ["until_cancelled"]
 

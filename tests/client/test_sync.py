@@ -50,13 +50,6 @@ FACES: list[tuple[type, type]] = [
 FILLED_IN_BY_INIT = {"caught_up", "created", "reconnects", "target"}
 
 
-@pytest.fixture(scope="module")
-def product() -> Iterator[Product]:
-    running = Product()
-    yield running
-    running.kill()
-
-
 @pytest.fixture
 def client(product: Product) -> Iterator[SyncClient]:
     """A client; once it is closed, its thread has ended and its descriptors are closed."""
