@@ -10,6 +10,7 @@ from runcast.cli import text
 from runcast.cli.terminal import Terminal
 
 if TYPE_CHECKING:
+    from rich.table import Table
     from rich.text import Text
 
 T = TypeVar("T")
@@ -145,6 +146,13 @@ def write_one(
 def write_table(
     columns: Sequence[Column], rows: Sequence[Sequence["str | Text"]], terminal: Terminal
 ) -> None:
+    """Write a table."""
+    _print(table_of(columns, rows, terminal), terminal)
+
+
+def table_of(
+    columns: Sequence[Column], rows: Sequence[Sequence["str | Text"]], terminal: Terminal
+) -> "Table":
     """A table without lines. On a terminal it keeps to the width; in a pipe nothing is cut."""
     from rich.table import Table
 
@@ -161,7 +169,7 @@ def write_table(
         )
     for row in cells:
         table.add_row(*row)
-    _print(table, terminal)
+    return table
 
 
 def _widths(columns: Sequence[Column], cells: Sequence[Sequence["Text"]], terminal: Terminal) -> list[int]:

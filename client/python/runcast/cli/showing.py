@@ -73,6 +73,18 @@ def write_table_of(runs: "Sequence[Run]", session: Session) -> None:
     write_table(COLUMNS, [row(run, now) for run in runs], session.terminal)
 
 
+def state_line(run: "Run") -> str:
+    """How a run stands, in one line: `run_… running pack 40%`."""
+    words = (
+        run.id,
+        text.words(enum_name(run, "state")),
+        run.provider,
+        _share(run) if not run.HasField("end_time") else "",
+        text.line(run.summary or run.error.message),
+    )
+    return " ".join(each for each in words if each)
+
+
 def write_details(run: "Run", attempts: "Sequence[Attempt]", session: Session) -> None:
     """A run with its attempts, in the format that was asked for."""
     write_one(
