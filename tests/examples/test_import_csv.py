@@ -350,6 +350,24 @@ def test_a_retry_for_failed_lines_imports_these_alone_once_they_are_repaired(
     assert ids(source)[-2:] == [1, 499]
 
 
+def test_a_repair_of_a_repair_begins_anew_although_it_has_a_checkpoint(source: Path) -> None:
+    lines = source.read_text().splitlines(keepends=True)
+    sound, lines[99] = lines[99], "broken\n"
+    source.write_text("".join(lines))
+    last = None
+    for number in range(3):
+        ctx = SyncContext.testing(
+            run_id=f"run_{number}", targets=["line 100"] if number else [], restored=last
+        )
+        assert take(source, ctx).rows == (0 if number else ROWS - 1)
+        last = ctx.recorded.checkpoints[-1]
+    lines[99] = sound
+    source.write_text("".join(lines))
+    ctx = SyncContext.testing(run_id="run_last", targets=["line 100"], restored=last)
+    assert take(source, ctx).rows == 1
+    assert sorted(ids(source)) == list(range(ROWS))
+
+
 def test_a_retry_for_a_target_that_is_no_line_is_refused(source: Path) -> None:
     with pytest.raises(ProviderError) as refused:
         take(source, SyncContext.testing(targets=["b.txt"]))

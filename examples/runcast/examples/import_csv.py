@@ -100,7 +100,7 @@ def import_csv(
         table: The table; default: the name of the file.
         delimiter: What is between two columns.
         encoding: How the text is written as bytes.
-        columns: Types of columns; those of the others follow from the first 1,000 rows.
+        columns: Types of columns (integer, real or text); those of the others follow from the first 1,000 rows.
         key: Columns that tell rows apart: a row replaces one with the same key.
         missing: A text that stands for no value, such as `NA`; no text always does.
         existing: What happens where the table is there.
@@ -148,8 +148,9 @@ class Import:
         self.version = f"{state.st_size}:{state.st_mtime_ns}"
         self.wanted = _lines(ctx)
         saved = ctx.restore(Saved)
-        # A retry goes on with the import whose checkpoint it has; one that repairs lines is an import of its own.
-        if saved is None or saved.repair is not bool(self.wanted):
+        # A retry goes on with the import whose checkpoint it has; a repair of lines is an import of its own run.
+        known = saved and (saved.import_id == ctx.run_id if self.wanted else not saved.repair)
+        if saved is None or not known:
             saved = Saved(ctx.run_id, repair=bool(self.wanted))
         self.saved = saved
         self.standing = Standing(self.version, table.name, [], Position(0, 1))
