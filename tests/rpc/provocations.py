@@ -117,6 +117,13 @@ def _task_id_taken(world: World) -> object:
     return world.call("TaskService/CreateTask", {"task": {"id": task(world), "provider": "nothing"}})
 
 
+def _task_deleted(world: World) -> object:
+    request = {"requestId": some_id("request"), "task": {"provider": "nothing"}}
+    made = world.call("TaskService/CreateTask", request)[0].task.id
+    world.call("TaskService/DeleteTask", {"id": made})
+    return world.call("TaskService/CreateTask", request)
+
+
 def _task_request_reused(world: World) -> object:
     first = {"requestId": some_id("request"), "task": {"provider": "nothing"}}
     world.call("TaskService/CreateTask", first)
@@ -217,6 +224,7 @@ CELLS: dict[tuple[str, str], Provocation | Off] = {
         "TaskService/CreateTask", {"task": {"id": "Not An Id", "provider": "nothing"}}
     ),
     ("TaskService/CreateTask", "PROVIDER_NOT_FOUND"): lambda world: task(world, provider="nobody"),
+    ("TaskService/CreateTask", "TASK_NOT_FOUND"): _task_deleted,
     ("TaskService/CreateTask", "TASK_ID_TAKEN"): _task_id_taken,
     ("TaskService/CreateTask", "REQUEST_ID_REUSED"): _task_request_reused,
     ("TaskService/GetTask", "TASK_NOT_FOUND"): lambda world: world.call(

@@ -92,7 +92,7 @@ Global___RunOperationMetadata: _TypeAlias = RunOperationMetadata  # noqa: Y015
 @_typing.final
 class RunOperationResponse(_message.Message):
     """What `Operation.response` holds where a run succeeded, with or without failed targets. Any other end is
-    `Operation.error`: code 1 for CANCELLED, 4 for TIMED_OUT, the run's own for FAILED.
+    `Operation.error`: code 1 for CANCELLED, 4 for TIMED_OUT, the run's own for FAILED (2 where that is 0).
     """
 
     DESCRIPTOR: _descriptor.Descriptor

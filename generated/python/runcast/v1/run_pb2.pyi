@@ -726,7 +726,9 @@ class RunFilter(_message.Message):
     queue: _builtins.str
     """In this queue."""
     text: _builtins.str
-    """With these words in id, provider, task, summary or labels, in any case; at most 255 characters."""
+    """With these words in id, provider, task, summary or labels: each begins a word there, in any case. At most 255
+    characters and 32 words, at least one.
+    """
     interrupted_only: _builtins.bool
     """Only those that lost their server and wait for somebody to resume them."""
     @_builtins.property

@@ -71,7 +71,7 @@ class Task(_message.Message):
     description: _builtins.str
     """What it is for, at most 4,096 characters."""
     provider: _builtins.str
-    """The name of the provider it runs. It must be registered when it is set or changed."""
+    """The name of the provider it runs. It must be registered when the task is created, and when it is changed here."""
     enabled: _builtins.bool
     """Whether it may be started. A disabled task refuses every start, by schedules too."""
     orphaned: _builtins.bool
@@ -169,7 +169,9 @@ class TaskFilter(_message.Message):
     enabled: _builtins.bool
     """Those that are switched on, or off; unset: both."""
     text: _builtins.str
-    """With these words in id, display name or description, in any case; at most 255 characters."""
+    """With these words in id, display name or description: each begins a word there, in any case. At most 255
+    characters and 32 words, at least one.
+    """
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """With all of these labels."""

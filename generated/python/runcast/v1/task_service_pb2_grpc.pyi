@@ -37,6 +37,7 @@ class TaskServiceStub:
     Errors:
     - INVALID_ARGUMENT, INVALID_ARGUMENT: a field is wrong, or parameters that are given do not fit the provider.
     - NOT_FOUND, PROVIDER_NOT_FOUND: its provider is not registered.
+    - NOT_FOUND, TASK_NOT_FOUND: the request id made a task that was deleted since.
     - ALREADY_EXISTS, TASK_ID_TAKEN: there is a task of that id.
     - ALREADY_EXISTS, REQUEST_ID_REUSED: the request id was used for another request.
     """
@@ -98,6 +99,7 @@ class TaskServiceServicer:
         Errors:
         - INVALID_ARGUMENT, INVALID_ARGUMENT: a field is wrong, or parameters that are given do not fit the provider.
         - NOT_FOUND, PROVIDER_NOT_FOUND: its provider is not registered.
+        - NOT_FOUND, TASK_NOT_FOUND: the request id made a task that was deleted since.
         - ALREADY_EXISTS, TASK_ID_TAKEN: there is a task of that id.
         - ALREADY_EXISTS, REQUEST_ID_REUSED: the request id was used for another request.
         """

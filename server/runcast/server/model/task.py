@@ -29,8 +29,8 @@ class Task(Struct, frozen=True):
 
     @property
     def etag(self) -> str:
-        """Changes with each update."""
-        return str(self.version)
+        """Changes with each update; also that of a task which was deleted and made again is another."""
+        return f"{self.version}-{self.create_time:x}"
 
     @property
     def generation(self) -> int:

@@ -16,7 +16,7 @@ from runcast.server.rpc.frames import fill_frame, stream_age_message
 from runcast.server.rpc.handlers import Context
 from runcast.server.rpc.messages import fill_run
 from runcast.server.rpc.requests import filter_of
-from runcast.server.rpc.units import micros
+from runcast.server.rpc.units import known, micros
 from runcast.v1 import run_pb2, watch_pb2
 from runcast.v1 import run_service_pb2 as pb
 
@@ -46,7 +46,7 @@ class BoardServicer:
                 raise InvalidArgument.of("heartbeat_interval", f"{heartbeat:g} s: 5 s to 60 s")
         selection, tokens = filter_of(request.filter), _Tokens(request)
         place = tokens.read(request.resume_token)
-        full = request.view == run_pb2.RUN_VIEW_FULL
+        full = known(request, "view") == run_pb2.RUN_VIEW_FULL
         clock = asyncio.get_running_loop().time
         end = clock() + self._age * random.uniform(0.9, 1.0)  # noqa: S311 - so that streams do not end all at once
         token = request.resume_token

@@ -10,7 +10,7 @@ from runcast.server.model.run import Run
 from runcast.server.rpc.handlers import Context
 from runcast.server.rpc.messages import run_message
 from runcast.server.rpc.requests import input_of, run_id_of
-from runcast.server.rpc.units import micros
+from runcast.server.rpc.units import known, micros
 from runcast.v1 import run_service_pb2 as pb
 
 _REASON = 1_024
@@ -54,7 +54,7 @@ async def cancelled(control: Control, request: pb.CancelRunRequest) -> Run:
     return await control.cancel(
         run_id_of(request.run_id),
         reason=_reason_of(request.reason),
-        immediate=request.mode == request.MODE_IMMEDIATE or grace == 0,
+        immediate=known(request, "mode") == request.MODE_IMMEDIATE or grace == 0,
         grace=grace,
     )
 

@@ -14,7 +14,7 @@ from runcast.server.rpc.frames import batch_bytes, fill_frame, filtered_bytes, s
 from runcast.server.rpc.handlers import Context
 from runcast.server.rpc.messages import EVENT_TYPES
 from runcast.server.rpc.requests import run_id_of, start_of
-from runcast.server.rpc.units import micros
+from runcast.server.rpc.units import known, micros
 from runcast.v1 import run_service_pb2 as pb
 
 STREAM_AGE = 25 * 60.0
@@ -89,7 +89,7 @@ async def responses(
 
 def refuse_ownership(ownership: pb.Ownership) -> None:
     """FeatureOff where the run is to depend on the stream."""
-    if ownership.policy not in (
+    if known(ownership, "policy", "ownership.") not in (
         pb.Ownership.DISCONNECT_POLICY_UNSPECIFIED,
         pb.Ownership.DISCONNECT_POLICY_DETACH,
     ):

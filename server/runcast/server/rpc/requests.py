@@ -11,14 +11,14 @@ from runcast.server.engine.request import Start
 from runcast.server.model.errors import FeatureOff, InvalidArgument
 from runcast.server.model.run import EntityRef, Payload, RunFilter, State
 from runcast.server.rpc import specs
-from runcast.server.rpc.units import bounded, instant
+from runcast.server.rpc.units import bounded, instant, known
 from runcast.v1 import payload_pb2, run_pb2, run_service_pb2
 
 _EXACT = 2**53 - 1
 _NO_INPUT = Payload(json="")
 _USE_EXISTING = run_service_pb2.StartRunRequest.CONFLICT_POLICY_USE_EXISTING
 _DEPTH = 30
-_STATES, _LABELS = 32, 64
+_STATES, _LABELS, _TEXT = 32, 64, 255
 
 
 def run_id_of(run_id: str) -> str:
@@ -50,7 +50,7 @@ def start_of(request: run_service_pb2.StartRunRequest, *, principal: str = "", p
         overrides=overrides,
         labels=dict(request.labels),
         run_id=request.run_id,
-        use_existing=request.conflict_policy == _USE_EXISTING,
+        use_existing=known(request, "conflict_policy", prefix) == _USE_EXISTING,
         request_id=request.request_id,
         digest=_digest(request) if request.request_id else b"",
         principal=principal,
@@ -114,7 +114,11 @@ def filter_of(message: run_pb2.RunFilter) -> RunFilter:
     """Which runs to list."""
     bounded("filter.states", len(message.states), _STATES)
     bounded("filter.labels", len(message.labels), _LABELS)
+    if len(message.text) > _TEXT:
+        raise InvalidArgument.of("filter.text", f"{len(message.text)} characters; at most {_TEXT}")
     ref = EntityRef(message.ref.type, message.ref.id) if message.HasField("ref") else None
+    if ref is not None and not ref.type:
+        raise InvalidArgument.of("filter.ref.type", "required: the kind of thing, such as `file`")
     after = message.created_after if message.HasField("created_after") else None
     before = message.created_before if message.HasField("created_before") else None
     try:

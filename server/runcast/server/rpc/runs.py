@@ -16,7 +16,7 @@ from runcast.server.rpc.handlers import Context
 from runcast.server.rpc.messages import attempt_message, fill_run, run_message
 from runcast.server.rpc.requests import filter_of, run_id_of, start_of
 from runcast.server.rpc.status import status_of
-from runcast.server.rpc.units import micros
+from runcast.server.rpc.units import known, micros
 from runcast.v1 import run_pb2
 from runcast.v1 import run_service_pb2 as pb
 
@@ -77,12 +77,13 @@ class RunServicer:
         """A page of runs, cut by count and by bytes."""
         limit = pages.size_of(request.page_size)
         position = pages.position_of(request, request.page_token, int, str)
-        ascending = request.order_by == request.ORDER_BY_CREATE_TIME_ASC
+        ascending = known(request, "order_by") == request.ORDER_BY_CREATE_TIME_ASC
         page = Page(limit + 1, (position[0], position[1]) if position else None, ascending)
         runs = await self._engine.list(filter_of(request.filter), page)
+        full = known(request, "view") == run_pb2.RUN_VIEW_FULL
         response, size = pb.ListRunsResponse(), 0
         for run in islice(runs, limit):
-            message = run_message(run, full=request.view == run_pb2.RUN_VIEW_FULL)
+            message = run_message(run, full=full)
             size += message.ByteSize()
             if response.runs and size > pages.BYTES_PER_PAGE:
                 break

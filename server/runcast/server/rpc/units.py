@@ -1,17 +1,19 @@
-"""Durations, instants and counts of the contract, within their bounds."""
+"""Durations, instants, counts and enum values of the contract, within their bounds."""
 
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from runcast.server.model.errors import InvalidArgument
 
+_NANOS = 1_000_000_000
 _LONGEST = 10 * 365 * 86_400 * 1_000_000
 
 
 def micros(length: Duration, field: str) -> int:
     """A duration that may be 0 but not negative."""
     total = length.seconds * 1_000_000 + length.nanos // 1_000
-    if not 0 <= total <= _LONGEST:
+    if length.seconds < 0 or not 0 <= length.nanos < _NANOS or total > _LONGEST:
         raise InvalidArgument.of(field, f"{total / 1e6:g} s: a duration from 0 s to 10 years")
     return total
 
@@ -19,9 +21,22 @@ def micros(length: Duration, field: str) -> int:
 def instant(time: Timestamp, field: str) -> int:
     """An instant from 1970 on."""
     total = time.seconds * 1_000_000 + time.nanos // 1_000
-    if not 0 <= total < 253_402_300_800_000_000:
+    if not 0 <= total < 253_402_300_800_000_000 or not 0 <= time.nanos < _NANOS:
         raise InvalidArgument.of(field, "a time from 1970 to 9999")
     return total
+
+
+def known(message: Message, name: str, prefix: str = "") -> int:
+    """The value of the enum field `name`; proto3 lets numbers pass that the contract does not have."""
+    value: int = getattr(message, name)
+    if value:
+        enum = message.DESCRIPTOR.fields_by_name[name].enum_type
+        if enum is not None and value not in enum.values_by_number:
+            values = ", ".join(each.name for each in enum.values if each.number)
+            raise InvalidArgument.of(
+                f"{prefix}{name}", f"no value has the number {value}; there are {values}"
+            )
+    return value
 
 
 def bounded(field: str, count: int, most: int) -> None:
