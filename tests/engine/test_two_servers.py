@@ -7,9 +7,10 @@ from typing import NamedTuple
 
 import pytest
 
+from runcast.server.model.call import Stopped
 from runcast.server.model.errors import Fenced
 from runcast.server.model.event import AttemptStarted, LogLine, SaveCheckpoint
-from runcast.server.model.run import Run, State
+from runcast.server.model.run import Run, State, StopCause
 from runcast.server.repository.sqlite import SQLiteRepository
 from tests.engine.clock import NOW, SECOND, HandClock
 from tests.engine.server import Server
@@ -131,3 +132,21 @@ async def test_one_run_is_rescued_by_one_server_only(pair: Pair, tmp_path: Path,
     begun = [attempt.call.run_id for attempt in pair.second.coroutines.attempts + third.coroutines.attempts]
     assert sorted(begun) == sorted(run.id for run in runs)
     await third.engine.close()
+
+
+async def test_a_pause_asked_of_another_server_stops_the_code_and_either_may_go_on_with_the_run(
+    pair: Pair,
+) -> None:
+    run, attempt = await pair.first.running("pausing")
+    assert (await pair.second.engine.control.pause(run.id)).state is State.PAUSING
+    attempt.log("still here")
+    assert (await attempt.is_asked())[0] is StopCause.PAUSE
+    await attempt.sink.commit(SaveCheckpoint(b"half way"))
+    attempt.end(Stopped())
+    await pair.first.becomes(run.id, State.PAUSED)
+    assert (await pair.second.engine.control.resume(run.id)).state is State.QUEUED
+    await pair.second.sweep()
+    again = await pair.second.attempt()
+    assert again.call.attempt == 2
+    assert again.call.checkpoint is not None
+    assert again.call.checkpoint.data == b"half way"

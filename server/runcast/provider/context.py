@@ -140,7 +140,10 @@ class BaseContext(Generic[ReporterT]):
 
     @property
     def cancelled(self) -> bool:
-        """Whether the attempt was asked to end."""
+        """Whether the attempt was asked to end: for a cancellation, a pause, a timeout, or because its server shuts down.
+
+        What it saves as a checkpoint while it ends is where the next attempt goes on.
+        """
         return self._reporter.cancelled
 
     def raise_if_cancelled(self) -> None:
