@@ -308,6 +308,7 @@ def test_what_cannot_become_a_table_is_refused_for_good(
         ({"columns": {"a": "date"}}, "columns"),
         ({"table": "a b"}, "table"),
         ({"source": "/no/such.csv"}, "source"),
+        ({"database": "/no/such/folder/x.db"}, "database"),
     ],
 )
 def test_wrong_parameters_are_refused_before_anything_starts(

@@ -32,6 +32,12 @@ def _separates(delimiter: str) -> str:
     return delimiter
 
 
+def _has_a_folder(database: Path) -> Path:
+    if not database.absolute().parent.is_dir():
+        raise ValueError("its folder must be there; the file itself is made")
+    return database
+
+
 Delimiter = Annotated[str, Field(min_length=1, max_length=1), AfterValidator(_separates)]
 Encoding = Annotated[str, Field(max_length=50), AfterValidator(_reads_line_by_line)]
 Existing = Literal["fail", "append", "replace"]
@@ -77,7 +83,7 @@ class Saved:
 def import_csv(
     ctx: SyncContext,
     source: Annotated[FilePath, Field(title="CSV file")],
-    database: Annotated[Path, Field(title="SQLite file")],
+    database: Annotated[Path, Field(title="SQLite file"), AfterValidator(_has_a_folder)],
     *,
     table: Annotated[str, Field(max_length=100, pattern=r"^\w*$")] = "",
     delimiter: Delimiter = ",",
