@@ -59,7 +59,7 @@ async def test_a_task_is_read_back_as_it_was_stored(server: Server) -> None:
     )
     assert stored == await server.engine.tasks.get("nightly")
     assert stored.create_time == stored.update_time == server.clock.now()
-    assert (stored.generation, stored.etag) == (1, "0")
+    assert stored.generation == 1
 
 
 async def test_an_id_is_made_where_none_is_given(server: Server) -> None:
@@ -191,7 +191,7 @@ async def test_an_update_counts_and_keeps_what_it_does_not_touch(server: Server)
     after = await server.engine.tasks.update("one", with_name("new"), before.etag)
     assert after == replace(before, version=1, update_time=server.clock.now(), display_name="new")
     assert after == await server.engine.tasks.get("one")
-    assert (after.generation, after.etag) == (2, "1")
+    assert (after.generation, after.etag != before.etag) == (2, True)
 
 
 @on_each_store

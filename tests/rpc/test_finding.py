@@ -1,7 +1,10 @@
 """Lists over the wire: pages that neither skip nor repeat, and tokens that fit one list only."""
 
 import functools
+import json
 import operator
+from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -91,13 +94,20 @@ def test_a_token_of_another_list_is_refused(runs: Runs, grpc_channel: grpc.Chann
     assert refusal(error.value)[0] is grpc.StatusCode.INVALID_ARGUMENT
 
 
-@pytest.mark.parametrize("filter_", [{"text": "x"}, {"ref": {"type": "a", "id": "b"}}])
-def test_a_filter_that_is_not_served_is_refused_and_never_ignored(
-    runs: Runs, filter_: dict[str, object]
-) -> None:
-    with pytest.raises(grpc.RpcError) as error:
-        runs.ListRuns(pb.ListRunsRequest(filter=filter_))
-    assert refusal(error.value)[:2] == (grpc.StatusCode.UNIMPLEMENTED, "FEATURE_OFF")
+def test_runs_are_found_by_a_word_and_by_what_they_touched(runs: Runs, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("something")
+    touching = runs.finished("fingerprint", json.dumps({"path": str(tmp_path)}), labels={"team": "Ärzte-42x"})
+    runs.finished("greet", '{"name": "Ada"}')
+
+    def found(**filter_: Any) -> list[str]:
+        return [run.id for run in runs.ListRuns(pb.ListRunsRequest(filter=filter_)).runs]
+
+    assert found(text="42X ärz") == [touching.id]
+    assert touching.id in found(text="fingerp 1 files")
+    assert found(text="2X") == []
+    assert found(ref={"type": "folder", "id": str(tmp_path)}) == [touching.id]
+    assert touching.id in found(ref={"type": "folder"})
+    assert found(ref={"type": "folder", "id": "/nowhere"}) == []
 
 
 def test_providers_are_listed_filtered_and_described(grpc_channel: grpc.Channel) -> None:
