@@ -199,6 +199,11 @@ class AttachedRun(FollowedRun[Response]):
         else:
             super()._end()
 
+    def _hung_up(self) -> None:
+        super()._hung_up()
+        # What feeds a call waits for more to send, and is not told that the call has ended.
+        self._outbox.put_nowait(None)
+
     async def _finish(self) -> None:
         self._outbox.put_nowait(None)
         await super()._finish()

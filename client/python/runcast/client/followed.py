@@ -1,6 +1,5 @@
 """A run that is followed: its events, each exactly once, over as many calls as it takes."""
 
-import asyncio
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import AsyncIterator
@@ -42,7 +41,7 @@ class FollowedRun(AsyncIterator[event_pb2.RunEvent], ABC, Generic[Response]):
     """What the streams about one run have in common."""
 
     def __init__(self, connection: Connection, *, heartbeat: float | None = None) -> None:
-        self._line: Line[Response] = Line(connection, self._dial, heartbeat)
+        self._line: Line[Response] = Line(connection, self._dial, heartbeat, self._hung_up)
         self._entered = self._left = False
         self._pending: deque[event_pb2.RunEvent] = deque()
         self._cursor = 0
@@ -123,7 +122,7 @@ class FollowedRun(AsyncIterator[event_pb2.RunEvent], ABC, Generic[Response]):
             while not self._snapshot.id:
                 await self._advance()
         except BaseException:
-            self._drop()
+            self._line.drop()
             raise
         return self
 
@@ -131,7 +130,7 @@ class FollowedRun(AsyncIterator[event_pb2.RunEvent], ABC, Generic[Response]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._left = True
-        self._drop()
+        self._line.drop()
 
     def __aiter__(self) -> Self:
         return self
@@ -169,11 +168,7 @@ class FollowedRun(AsyncIterator[event_pb2.RunEvent], ABC, Generic[Response]):
             else:
                 self._take(response)
         except RpcError as error:
-            self.caught_up = False
             await self._line.recover(error, known=bool(self.id))
-        except asyncio.CancelledError:
-            self.caught_up = False
-            raise
 
     def _end(self) -> None:
         """The call ended well, and no frame said that it would."""
@@ -181,12 +176,11 @@ class FollowedRun(AsyncIterator[event_pb2.RunEvent], ABC, Generic[Response]):
 
     async def _finish(self) -> None:
         """Let the call end by itself."""
-        self.caught_up = False
         await self._line.finish()
 
-    def _drop(self) -> None:
+    def _hung_up(self) -> None:
+        """The call has ended."""
         self.caught_up = False
-        self._line.drop()
 
     def _take_frame(self, frame: watch_pb2.WatchFrame) -> None:
         """Take in one frame. One of a kind that is not known yet moves the cursor all the same."""

@@ -23,13 +23,19 @@ _FROM_THE_NETWORK = frozenset({"INTERNAL", "UNKNOWN", "CANCELLED", "DEADLINE_EXC
 
 
 class Line(Generic[Response]):
-    """The line to one stream. `dial` makes a call that goes on where the last one ended."""
+    """The line to one stream. `dial` makes a call that goes on where the last one ended; `hung_up` is told of each end
+    of a call."""
 
     def __init__(
-        self, connection: Connection, dial: Callable[[], Call], heartbeat: float | None = None
+        self,
+        connection: Connection,
+        dial: Callable[[], Call],
+        heartbeat: float | None = None,
+        hung_up: Callable[[], None] = lambda: None,
     ) -> None:
         self._connection = connection
         self._dial = dial
+        self._hung_up = hung_up
         self._silence = _SILENCE * (heartbeat or HEARTBEAT)
         self._call: Call | None = None
         self.patience = connection.patience()
@@ -76,6 +82,7 @@ class Line(Generic[Response]):
         call, self._call = self._call, None
         if call is not None:
             call.cancel()
+            self._hung_up()
 
 
 def _is_disconnect(error: RpcError, known: bool) -> bool:
