@@ -217,6 +217,20 @@ def test_a_retry_from_a_checkpoint_goes_on_with_the_import_of_the_run_before(sou
     assert ids(source) == list(range(ROWS))
 
 
+def test_a_retry_names_the_bad_lines_of_its_own_part_also_where_the_run_before_did(source: Path) -> None:
+    lines = source.read_text().splitlines(keepends=True)
+    lines[19] = "broken\n"
+    source.write_text("".join(lines))
+    first = Stopping(2)
+    with pytest.raises(Cancelled):
+        take(source, first)
+    assert failed(first) == {20: "COLUMNS"}
+    assert ids(source) == []
+    retry = SyncContext.testing(run_id="run_retry", restored=first.recorded.checkpoints[-1])
+    assert take(source, retry).bad == 1
+    assert failed(retry) == {20: "COLUMNS"}
+
+
 class Cutting(RecordingSyncContext):
     """Killed when it tells its progress for the n-th time."""
 
@@ -342,7 +356,7 @@ def test_a_retry_for_failed_lines_imports_these_alone_once_they_are_repaired(
     lines[3] = "\n"
     source.write_text("".join(lines))
     retry = SyncContext.testing(
-        run_id="run_two", targets=[*targets, "line 900"], restored=first.recorded.checkpoints[-1]
+        run_id="run_two", targets=[*targets, "line 900", "line 900"], restored=first.recorded.checkpoints[-1]
     )
     result = take(source, retry, existing="replace", batch=batch)
     assert failed(retry) == {4: "MISSING", 200: "COLUMNS", 900: "MISSING"}

@@ -60,12 +60,13 @@ class Imported:
 
 @dataclass
 class Saved:
-    """A checkpoint: whose import it is, and the last line that was told to have failed.
+    """A checkpoint: whose import it is, who goes on with it, and the last line that this run told to have failed.
 
     How far it is stands in the database, where it changes together with the rows.
     """
 
     import_id: str
+    run_id: str
     told: int = 0
     repair: bool = False
 
@@ -154,10 +155,12 @@ class Import:
         self.version = f"{state.st_size}:{state.st_mtime_ns}"
         self.wanted = _lines(ctx)
         saved = ctx.restore(Saved)
-        # A retry goes on with the import whose checkpoint it has; a repair of lines is an import of its own run.
-        known = saved and (saved.import_id == ctx.run_id if self.wanted else not saved.repair)
-        if saved is None or not known:
-            saved = Saved(ctx.run_id, repair=bool(self.wanted))
+        if saved is None or saved.repair is not bool(self.wanted):
+            saved = Saved(ctx.run_id, ctx.run_id, repair=bool(self.wanted))
+        elif saved.run_id != ctx.run_id:
+            # A retry goes on with the import whose checkpoint it has; a repair of lines is an import of its own run.
+            goes_on = ctx.run_id if self.wanted else saved.import_id
+            saved = Saved(goes_on, ctx.run_id, repair=saved.repair)
         self.saved = saved
         self.standing = Standing(self.version, table.name, [], Position(0, 1))
 
@@ -288,7 +291,7 @@ def _lines(ctx: SyncContext) -> list[int]:
         raise _refusal(
             "UNKNOWN_TARGET", f"a target of an import is a line, such as `line 7`, not {wrong[0]!r}"
         )
-    return sorted(int(line[1]) for line in found if line)
+    return sorted({int(line[1]) for line in found if line})
 
 
 def _names(header: list[str], needed: list[str]) -> list[str]:
