@@ -245,7 +245,7 @@ def test_what_many_runs_have_is_tried_in_the_order_of_the_page(
     assert steps_of_every[0] == "SEARCH runs USING INDEX runs_created (create_time<?)"
 
 
-@pytest.mark.parametrize("few", [0, 1, 5, 6, 20])
+@pytest.mark.parametrize("few", [-1, 0, 1, 5, 6, 20])
 async def test_few_or_many_are_found_all_the_same(
     sqlite: SQLiteRepository, monkeypatch: pytest.MonkeyPatch, few: int
 ) -> None:
@@ -259,5 +259,6 @@ async def test_few_or_many_are_found_all_the_same(
     assert await found(sqlite, labels={"half": "1"}, text="13") == ["13"]
     quarter = [f"{n:02}" for n in range(20) if n % 2 == 1 and n % 4 == 3]
     assert await found(sqlite, labels={"half": "1"}, ref=EntityRef("file", "3"), text="echo") == quarter
+    assert await found(sqlite, text="alf") == []
     assert len(await found(sqlite, ref=EntityRef("file", ""))) == 20
     assert len(await found(sqlite, 7, ref=EntityRef("file", ""), text="half")) == 7
