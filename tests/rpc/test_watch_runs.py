@@ -10,9 +10,13 @@ from typing import Any
 import grpc
 import pytest
 
+from runcast.server.repository.memory import MemoryRepository
+from runcast.server.rpc.boards import BoardServicer
 from runcast.v1 import run_pb2
 from runcast.v1.run_service_pb2_grpc import RunServiceStub
 from tests.client.proxy import Proxy
+from tests.engine.clock import HandClock
+from tests.engine.server import Server
 from tests.rpc.calls import PATIENCE, Runs, pb, refusal, stub_of
 from tests.rpc.conftest import PROVIDERS
 from tests.serving import ServerProcess
@@ -303,3 +307,17 @@ def test_a_draining_server_says_going_away_on_every_board() -> None:
         assert messages[-1].HasField("going_away")
         assert messages[-1].going_away.reason == messages[-1].going_away.REASON_DRAINING
         assert server.process.wait(20) == 0
+
+
+async def test_an_old_stream_says_that_it_is_and_where_to_go_on() -> None:
+    server = await Server(MemoryRepository(), HandClock()).open()
+    try:
+        servicer: Any = BoardServicer(server.engine, server.clock.now, age=0.0)
+        raw = [message async for message in servicer.WatchRuns(pb.WatchRunsRequest(), None)]
+    finally:
+        await server.engine.close()
+    first, last = pb.WatchRunsResponse.FromString(raw[0]), raw[-1]
+    assert len(raw) == 2
+    assert first.HasField("resync")
+    assert last.going_away.reason == last.going_away.REASON_STREAM_AGE
+    assert last.resume_token == first.resume_token
