@@ -269,7 +269,7 @@ class RunServiceServicer:
 
     def PauseRun(self, request, context):
         """Lets a run stand still: at once where no code runs, else it is PAUSING until its code has saved a checkpoint and
-        stopped.
+        stopped. A failure in the meantime that would be retried leaves it PAUSED too.
 
         Errors:
         - NOT_FOUND, RUN_NOT_FOUND: no run of that id, or it is not yours.

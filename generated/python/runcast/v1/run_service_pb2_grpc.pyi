@@ -112,7 +112,7 @@ class RunServiceStub:
     """
     PauseRun: _aio.UnaryUnaryMultiCallable[_run_service_pb2.PauseRunRequest, _run_service_pb2.PauseRunResponse]
     """Lets a run stand still: at once where no code runs, else it is PAUSING until its code has saved a checkpoint and
-    stopped.
+    stopped. A failure in the meantime that would be retried leaves it PAUSED too.
 
     Errors:
     - NOT_FOUND, RUN_NOT_FOUND: no run of that id, or it is not yours.
@@ -345,7 +345,7 @@ class RunServiceServicer:
         context: _aio.ServicerContext[_run_service_pb2.PauseRunRequest, _abc.Awaitable[_run_service_pb2.PauseRunResponse]],
     ) -> _abc.Awaitable[_run_service_pb2.PauseRunResponse]:
         """Lets a run stand still: at once where no code runs, else it is PAUSING until its code has saved a checkpoint and
-        stopped.
+        stopped. A failure in the meantime that would be retried leaves it PAUSED too.
 
         Errors:
         - NOT_FOUND, RUN_NOT_FOUND: no run of that id, or it is not yours.

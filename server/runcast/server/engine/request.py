@@ -67,9 +67,9 @@ def wrong_request_id(request_id: str) -> list[Violation]:
 
 def wrong_labels(labels: Mapping[str, str], field: str = "labels") -> list[Violation]:
     """What is wrong with the labels in this field."""
-    if len(labels) > _LABELS:
-        return [Violation(field, f"{len(labels)} labels; at most {_LABELS}, with those of a task")]
     wrong: list[Violation] = []
+    if len(labels) > _LABELS:
+        wrong.append(Violation(field, f"{len(labels)} labels; at most {_LABELS}, with those of a task"))
     for key, value in labels.items():
         if not _LABEL_KEY.fullmatch(key):
             wrong.append(Violation(f"{field}[{key[:80]!r}]", "a key is 1 to 63 of A-Z a-z 0-9 . _ / -"))
