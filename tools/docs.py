@@ -111,7 +111,10 @@ class Api:
         """As Markdown."""
         types = [self.types[name] for name in sorted(self.types)]
         head = [MADE.format(source="the comments in proto/runcast/v1"), "# The contract, runcast.v1\n"]
-        head.append("Which calls are on, a server tells itself: `GetServerInfo`, or `runcast info`.\n")
+        head.append(
+            "Which calls are on, a server tells itself: `GetServerInfo`, or `runcast info`. `google.longrunning.Operations`\n"
+            "is served as well: each run is an operation, whose metadata is [RunOperationMetadata](#runoperationmetadata).\n"
+        )
         return (
             "\n".join([*head, *self.index, "", *self.services, "## Messages and enums\n", *types]).rstrip()
             + "\n"

