@@ -37,8 +37,11 @@ def server() -> Iterator[ServerProcess]:
 
 
 @pytest.fixture
-def surroundings(server: ServerProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+def surroundings(
+    server: ServerProcess, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     """Nothing of the person who runs the tests, and the address of their server."""
+    monkeypatch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
     for name in [name for name in os.environ if name.startswith("RUNCAST_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("RUNCAST_SERVER", server.address)

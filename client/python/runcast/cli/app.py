@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from runcast.cli import commands
-from runcast.cli.command import Section, Server, Timeout
+from runcast.cli.command import Profile, Section, Server, Timeout
 
 
 class Sections(TyperGroup):
@@ -61,6 +61,7 @@ def _version(wanted: bool) -> None:
 
 def runcast(
     server: Server = None,
+    profile: Profile = None,
     timeout: Timeout = None,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")

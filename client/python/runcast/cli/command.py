@@ -1,7 +1,7 @@
 """What all commands share: their common options, how they are run, and what becomes of errors."""
 
 import inspect
-import os
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from enum import StrEnum
 from typing import Annotated, Any, Concatenate, ParamSpec, TypedDict, get_args, get_type_hints
@@ -9,11 +9,12 @@ from typing import Annotated, Any, Concatenate, ParamSpec, TypedDict, get_args, 
 import typer
 
 from runcast.cli import text
+from runcast.cli.configuration import DEFAULT_SERVER, read_settings
 from runcast.cli.exits import Exit, Left
-from runcast.cli.failures import complain, report
+from runcast.cli.failures import Refused, complain, report
 from runcast.cli.options import seconds
 from runcast.cli.output import Format
-from runcast.cli.session import DEFAULT_SERVER, Session
+from runcast.cli.session import Session
 
 P = ParamSpec("P")
 Work = Callable[Concatenate[Session, P], Awaitable[Exit]]
@@ -35,6 +36,12 @@ Server = Annotated[
         "--server", "-s", metavar="HOST:PORT", help="The server; default: RUNCAST_SERVER, or localhost:7433."
     ),
 ]
+Profile = Annotated[
+    str | None,
+    typer.Option(
+        "--profile", metavar="NAME", help="Go by [profiles.NAME] of runcast.toml; default: RUNCAST_PROFILE."
+    ),
+]
 Timeout = Annotated[
     float | None,
     typer.Option(
@@ -53,6 +60,7 @@ class Common(TypedDict, total=False):
     """The options of each command that talks to a server."""
 
     server: Server
+    profile: Profile
     timeout: Timeout
     output: Output
     json: Json
@@ -81,7 +89,10 @@ def command(
 
     def register(work: Work[P]) -> Work[P]:
         def run(context: typer.Context, **options: Any) -> Exit:
-            session = _session(context, {each: options.pop(each) for each in Common.__annotations__})
+            try:
+                session = _session(context, {each: options.pop(each) for each in Common.__annotations__})
+            except OSError as error:
+                raise Refused(f"{error.filename}: {error.strerror}") from None
             return perform(session, lambda: work(session, **options))  # type: ignore[call-arg]
 
         run.__doc__ = work.__doc__
@@ -119,18 +130,40 @@ def _options(shared: Any) -> list[inspect.Parameter]:
 
 
 def _session(context: typer.Context, common: Mapping[str, Any]) -> Session:
-    """The session by the options of the command, or by those before it."""
+    """The session by the options of the command, or by those before it; what neither says, is configured."""
     before: dict[str, Any] = context.find_root().params
-    server = common["server"] or before.get("server")
-    timeout = common["timeout"] if common["timeout"] is not None else before.get("timeout")
+    given = {name: before.get(name) if value is None else value for name, value in common.items()}
     wanted = Format.JSON if common["json"] and common["output"] is None else common["output"]
+    server, profile = given["server"], given["profile"]
+    flags = {"server": server and address(server), "output": wanted, "timeout": given["timeout"]}
+    settings = read_settings(flags, profile)
+    typed = ("--server", server) if server else ("--profile", profile) if profile else ()
     return Session(
-        server=server or os.environ.get("RUNCAST_SERVER") or DEFAULT_SERVER,
-        server_was_typed=server is not None,
-        timeout=timeout,
-        format=wanted,
+        server=address(settings["server"].value),
+        way_there=typed,
+        timeout=settings["timeout"].value,
+        format=settings["output"].value,
+        format_was_typed=wanted is not None,
+        progress=settings["progress"].value,
+        token=settings["token"].value,
+        tls=settings["tls"].value,
         quiet=common["quiet"],
+        settings=settings,
     )
+
+
+def address(written: str) -> str:
+    """The server's address as it was typed, with the usual port where there is none; Refused for one that only a
+    browser takes."""
+    scheme, found, rest = written.partition("://")
+    if found and scheme.lower() in ("http", "https", "grpc", "grpcs", "tcp"):
+        plain = rest.partition("/")[0] or DEFAULT_SERVER
+        plain = plain if re.search(r":\d+$", plain) else f"{plain}:{DEFAULT_SERVER.rpartition(':')[2]}"
+        raise Refused(
+            f"{written} is no address of a server: it is HOST:PORT, without {scheme}://",
+            remedy=f"Did you mean {plain}?",
+        )
+    return f"{written}:{DEFAULT_SERVER.rpartition(':')[2]}" if re.fullmatch(r"[\w.-]+", written) else written
 
 
 def perform(session: Session, work: Callable[[], Awaitable[Exit]]) -> Exit:

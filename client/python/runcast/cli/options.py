@@ -24,7 +24,7 @@ def seconds(written: str) -> float:
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="The run's id.", show_default=False)]
 TaskId = Annotated[str, typer.Argument(metavar="TASK", help="The task's id.", show_default=False)]
 ProgressOption = Annotated[
-    Progress,
+    Progress | None,
     typer.Option("--progress", help="How progress is shown: a bar, plain lines, or each event as JSON."),
 ]
 Param = Annotated[

@@ -8,6 +8,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from runcast.cli.configuration import read_settings
 from runcast.cli.failures import Refused
 
 MODULE = "runcast.server"
@@ -46,18 +47,24 @@ def arguments(flags: Mapping[str, str | int | Sequence[str] | None]) -> list[str
     return words
 
 
-def check_installed() -> None:
-    """Refused, with the remedy, where the server is not installed."""
-    if importlib.util.find_spec(MODULE) is None or importlib.util.find_spec("msgspec") is None:
+def is_installed() -> bool:
+    """Whether the server is installed beside this client."""
+    return importlib.util.find_spec(MODULE) is not None and importlib.util.find_spec("msgspec") is not None
+
+
+def check_ready() -> None:
+    """Refused, with the remedy, where the server is not installed, or a file that it reads is broken."""
+    if not is_installed():
         raise Refused(
             "the server is not installed; this is the client and the command line alone",
             remedy="Install it with:  pip install 'runcast[server]'",
         )
+    read_settings({})
 
 
 def become_server(words: Sequence[str]) -> NoReturn:
     """Put the server in this program's place; signals then reach it directly."""
-    check_installed()
+    check_ready()
     sys.stdout.flush()
     sys.stderr.flush()
     os.execv(sys.executable, [sys.executable, "-m", MODULE, *words])  # noqa: S606 - its own interpreter, no shell

@@ -6,6 +6,7 @@ from pathlib import Path
 import typer
 
 from runcast.cli.command import Section
+from runcast.cli.configuration import DEFAULT_SERVER
 from runcast.cli.serving import (
     Listen,
     LogLevel,
@@ -13,9 +14,8 @@ from runcast.cli.serving import (
     Providers,
     arguments,
     become_server,
-    check_installed,
+    check_ready,
 )
-from runcast.cli.session import DEFAULT_SERVER
 from runcast.cli.terminal import say
 
 FOLDER = ".runcast"
@@ -38,7 +38,7 @@ def dev(
 
     It keeps its runs in .runcast/dev.db of this folder. Your own providers:  runcast dev --providers my_file.py
     """
-    check_installed()
+    check_ready()
     if "RUNCAST_STORAGE" not in os.environ:
         Path(FOLDER).mkdir(exist_ok=True)
     flags = {

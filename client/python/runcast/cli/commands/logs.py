@@ -57,7 +57,7 @@ async def logs(
     ] = 0,
     level: Annotated[Level, typer.Option("--level", help="As grave as this, or graver.")] = Level.DEBUG,
     bare: Annotated[bool, typer.Option("--bare", help="Only the text, without times and levels.")] = False,
-    progress: ProgressOption = Progress.AUTO,
+    progress: ProgressOption = None,
 ) -> Exit:
     """Print what a run has logged and written.
 
@@ -70,9 +70,11 @@ async def logs(
     session.no_names()
     if progress is Progress.TTY:
         raise Refused("--progress tty draws below lines on stderr; these go to stdout: use runcast watch")
+    if follow and session.format is Format.JSON and not session.format_was_typed:
+        session.format = Format.JSONL
     if follow and session.format is Format.JSON:
         raise Refused("-o json is one document, which a run that is followed never completes: use -o jsonl")
-    lines = LogLines(session, level.upper(), bare=bare, progress=progress)
+    lines = LogLines(session, level.upper(), bare=bare, progress=progress or Progress.AUTO)
     try:
         return await leaving_on_signals(
             _print(session, run, lines, since_sequence, tail, follow=follow), lambda: False

@@ -9,7 +9,6 @@ from runcast.cli import parameters
 from runcast.cli.asking import Yes
 from runcast.cli.command import Section, command
 from runcast.cli.exits import Exit
-from runcast.cli.follow.view import Progress
 from runcast.cli.options import Param, Params, ProgressOption, RequestId, RunId
 from runcast.cli.output import Format
 from runcast.cli.session import Session
@@ -50,7 +49,7 @@ async def retry(
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Follow the new run to its end, as `run` does.")
     ] = False,
-    progress: ProgressOption = Progress.AUTO,
+    progress: ProgressOption = None,
     yes: Yes = False,
 ) -> Exit:
     """Start a new run from one that has ended, and leave it; prints its id.

@@ -6,7 +6,6 @@ import typer
 
 from runcast.cli.command import Section, command
 from runcast.cli.exits import Exit
-from runcast.cli.follow.view import Progress
 from runcast.cli.options import ProgressOption
 from runcast.cli.session import Session
 from runcast.cli.starting import Name, Starting, prepare
@@ -30,7 +29,7 @@ def add(app: typer.Typer) -> None:
 async def run(
     session: Session,
     provider: Name = None,
-    progress: ProgressOption = Progress.AUTO,
+    progress: ProgressOption = None,
     **options: Unpack[Starting],
 ) -> Exit:
     """Start a run, follow it to its end, and print its result.

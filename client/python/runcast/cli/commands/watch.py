@@ -7,7 +7,6 @@ import typer
 from runcast.cli.command import Section, command
 from runcast.cli.exits import Exit
 from runcast.cli.failures import Refused
-from runcast.cli.follow.view import Progress
 from runcast.cli.options import ProgressOption, RunId
 from runcast.cli.session import Session
 
@@ -33,7 +32,7 @@ async def watch(
     observe_only: Annotated[
         bool, typer.Option("--observe-only", help="Do not resume a run that waits for somebody's interest.")
     ] = False,
-    progress: ProgressOption = Progress.AUTO,
+    progress: ProgressOption = None,
 ) -> Exit:
     """Follow a run from its first event to its end.
 

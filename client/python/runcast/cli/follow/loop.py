@@ -27,7 +27,10 @@ _REDRAW = 0.1
 class Follower:
     """Follows one run. With `owned`, the first Ctrl-C asks the run to stop; without, it only leaves."""
 
-    def __init__(self, session: Session, progress: Progress, *, owned: bool) -> None:
+    def __init__(self, session: Session, wanted: Progress | None, *, owned: bool) -> None:
+        progress = wanted or session.progress
+        if wanted is None and progress is Progress.TTY and not session.terminal.err_is_terminal:
+            progress = Progress.AUTO
         self._session = session
         self._owned = owned
         self._events = session.format is Format.JSONL and not owned

@@ -9,7 +9,6 @@ import typer
 from runcast.cli.command import command
 from runcast.cli.exits import Exit, Left
 from runcast.cli.filtering import Filtering, filters
-from runcast.cli.follow.board import Board
 from runcast.cli.output import Format, to_json, write, write_yaml
 from runcast.cli.records import run_record
 from runcast.cli.session import Session
@@ -37,6 +36,7 @@ async def watch(session: Session, **options: Unpack[Filtering]) -> Exit:
     In a pipe, and with -o jsonl, yaml or name, the runs come first as they stand, then each that changes; one that was
     deleted or does not match any more comes as `removed`. Ctrl-C ends it, and touches no run.
     """
+    from runcast.cli.follow.board import Board
     from runcast.cli.interrupts import leaving_on_signals
 
     chosen = filters(options)
