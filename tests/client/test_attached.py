@@ -98,7 +98,9 @@ async def test_commands_of_other_tasks_are_answered_while_the_loop_waits(direct:
     async with direct.attach(start=start_request("until_cancelled")) as run:
         await until_line(run, "ready")
         reading = asyncio.create_task(until_state(run, "CANCELLED"))
-        await asyncio.sleep(0)
+        # Nothing follows on this answer, which the loop's task reads: whoever asked must not wait for more.
+        with pytest.raises(FailedPrecondition):
+            await asyncio.wait_for(run.pause(), 5)
         paused, cancelled = await asyncio.gather(run.pause(), run.cancel("both"), return_exceptions=True)
         assert isinstance(paused, FailedPrecondition)
         assert isinstance(cancelled, Run)
@@ -189,6 +191,15 @@ async def test_afterwards_the_same_attachment_is_taken_up_behind_the_last_frame(
     assert [each.after_sequence for each in opens] == [0, 0, 2]
     assert [each.ownership.attachment_id for each in opens][1:] == ["mine", "mine"]
     assert {each.run_id for each in opens} == {"run_1"}
+
+
+async def test_a_break_before_the_first_frame_forgets_no_wish(asking: Client, answering: Answering) -> None:
+    answering.streams["AttachRun"].extend([says(OPENED, LOST), says(OPENED, MORE, COMPLETED)])
+    async with asking.attach("run_1", after_sequence=2, observe_only=True) as run:
+        assert [event.sequence async for event in run] == [3]
+    assert [(each.open.after_sequence, each.open.observe_only) for each in asked(answering)] == [
+        (2, True)
+    ] * 2
 
 
 async def test_a_command_whose_answer_was_lost_is_sent_again_and_found_done(

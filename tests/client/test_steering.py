@@ -1,5 +1,7 @@
 """Runs stand still, go on, are retried and deleted, and are kept as tasks; a lost answer is no mistake."""
 
+import os
+
 import grpc
 import pytest
 
@@ -14,6 +16,7 @@ from runcast.client import (
     kind,
     result_of,
     run_spec,
+    start_request,
     state_name,
     to_python,
 )
@@ -169,3 +172,19 @@ async def test_patience_ends_with_an_error_that_says_that_it_was_repeated(answer
         with pytest.raises(Unavailable) as caught:
             await client.resume("run_1")
     assert caught.value.repeated
+
+
+async def test_streams_that_come_and_go_leave_no_descriptor(direct: Client) -> None:
+    async def once() -> None:
+        async with direct.watch_runs() as changes:
+            await anext(changes)
+        async with direct.attach(start=start_request("chatter", {"lines": 1})) as run:
+            assert [event async for event in run]
+        async with direct.execute_all([start_request("chatter", {"lines": 1})]) as outcomes:
+            assert [outcome async for outcome in outcomes]
+
+    await once()
+    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+    for _ in range(5):
+        await once()
+    assert len(os.listdir("/proc/self/fd")) <= before  # noqa: PTH208

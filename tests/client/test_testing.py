@@ -165,3 +165,25 @@ async def test_a_further_client_finds_it_by_its_target() -> None:
     async with server as client, Client(server.target) as another:
         run = await client.start("double", {"number": 4})
         assert (await another.wait(run.id)).id == run.id
+
+
+def test_a_server_that_is_there_is_not_entered_again_but_may_come_back() -> None:
+    server = runcast_server([double])
+    with server as client:
+        assert client.run("double", {"number": 1}) == 2
+        with pytest.raises(RuntimeError, match="already"):
+            server.__enter__()
+    with server as client:
+        assert list(client.list()) == []
+
+
+def test_servers_that_come_and_go_leave_no_descriptor() -> None:
+    def once() -> None:
+        with runcast_server([double, process_id]) as client:
+            assert client.run("process_id") != os.getpid()
+
+    once()
+    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+    for _ in range(3):
+        once()
+    assert len(os.listdir("/proc/self/fd")) <= before + 2  # noqa: PTH208

@@ -6,6 +6,8 @@
                 print(event.sequence, kind(event))
         print(run.result())
 
+Programs without an event loop take `runcast.client.sync`; `runcast.client.testing` serves providers in a test.
+
 What the server says comes as the messages of `runcast.v1`; `kind`, `to_python`, `to_dict`, `state_name` and `is_final`
 read them.
 """

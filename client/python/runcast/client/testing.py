@@ -54,6 +54,7 @@ class RuncastServer:
         """The server's address, for further clients; empty while it is not there."""
 
     def __enter__(self) -> SyncClient:
+        self._only_once()
         with ExitStack() as opening:
             portal = Portal("runcast-server")
             portal.open()
@@ -71,6 +72,7 @@ class RuncastServer:
         self._last_to_first.close()
 
     async def __aenter__(self) -> Client:
+        self._only_once()
         async with AsyncExitStack() as opening:
             self._at(await self._server.open())
             opening.push_async_callback(self._server.close)
@@ -83,6 +85,10 @@ class RuncastServer:
     ) -> None:
         self.target = ""
         await self._last_to_first_async.aclose()
+
+    def _only_once(self) -> None:
+        if self.target:
+            raise RuntimeError(f"the server is there already, at {self.target}")
 
     def _at(self, port: int) -> None:
         self.target = f"127.0.0.1:{port}"
