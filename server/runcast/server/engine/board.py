@@ -23,6 +23,7 @@ _BETWEEN_LOOKS = 0.1
 _HEAVY = 32 << 10
 _MANY = 64
 _FACTS = 512
+_REFS = 1_000
 _TOP = (1 << 62, "")
 """The place in the list before its first run."""
 
@@ -246,7 +247,11 @@ class Board:
             number = entry.number
             standing = await self._standing(entry)
             run = standing.run if standing is not None else None
-            if standing is not None and not entry.gone and selects(stream.table.filter, standing.run):
+            if (
+                standing is not None
+                and not entry.gone
+                and await self._selects(stream.table.filter, standing.run)
+            ):
                 if stream.table.takes(standing.run):
                     weight += standing.weight
                     changes.runs.append(standing)
@@ -255,6 +260,13 @@ class Board:
         stream.place = replace(stream.at, number=number)
         stream.has_all = number >= newest
         return changes
+
+    async def _selects(self, filter: RunFilter, run: Run) -> bool:
+        """As the list does, which also knows the references that a run does not keep itself."""
+        if filter.ref is None or len(run.outcome.refs) < _REFS or selects(filter, run):
+            return selects(filter, run)
+        then = replace(filter, created_after=run.create_time, created_before=run.create_time + 1)
+        return any(one.id == run.id for one in await self._repository.list(then, Page(_RUNS_PER_MESSAGE)))
 
     def _since(self, number: int) -> deque[_Entry]:
         """The changes above this number, newest first; the oldest of them where they are too many."""
