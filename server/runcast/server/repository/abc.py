@@ -75,7 +75,8 @@ class Repository(ABC):
     @abstractmethod
     async def remove(self, run_ids: Sequence[str]) -> Sequence[str]:
         """Drop final runs with all that belongs to them but their request ids, which stay taken; answers which were
-        dropped. Others, and unknown ones, are left alone."""
+        dropped, once each, in the order asked for. Others, and unknown ones, are left alone. Many go in portions, each
+        whole or not at all, so that nobody waits long: where this raises, some may be gone."""
 
     @abstractmethod
     async def document(self, kind: Kind, document_id: str) -> Document:
