@@ -1,5 +1,6 @@
 """Lists over the wire: pages that neither skip nor repeat, and tokens that fit one list only."""
 
+import base64
 import functools
 import json
 import operator
@@ -125,3 +126,14 @@ def test_providers_are_listed_filtered_and_described(grpc_channel: grpc.Channel)
     with pytest.raises(grpc.RpcError) as error:
         stub.GetProvider(provider_service_pb2.GetProviderRequest(name="gone"))
     assert refusal(error.value)[:2] == (grpc.StatusCode.NOT_FOUND, "PROVIDER_NOT_FOUND")
+
+
+def test_a_forged_token_beyond_what_a_store_counts_to_is_refused(runs: Runs) -> None:
+    runs.finished("nothing")
+    runs.finished("nothing")
+    token = runs.ListRuns(pb.ListRunsRequest(page_size=1)).next_page_token
+    owner, _, run_id = json.loads(base64.urlsafe_b64decode(token + "=="))
+    forged = base64.urlsafe_b64encode(json.dumps([owner, 10**30, run_id]).encode()).decode().rstrip("=")
+    with pytest.raises(grpc.RpcError) as error:
+        runs.ListRuns(pb.ListRunsRequest(page_size=1, page_token=forged))
+    assert refusal(error.value)[0] is grpc.StatusCode.INVALID_ARGUMENT

@@ -16,7 +16,7 @@ from runcast.server.rpc.frames import fill_frame, stream_age_message
 from runcast.server.rpc.handlers import Context
 from runcast.server.rpc.messages import fill_run
 from runcast.server.rpc.requests import filter_of
-from runcast.server.rpc.units import known, micros
+from runcast.server.rpc.units import heartbeat_of, known
 from runcast.v1 import run_pb2, watch_pb2
 from runcast.v1 import run_service_pb2 as pb
 
@@ -39,11 +39,7 @@ class BoardServicer:
 
     async def WatchRuns(self, request: pb.WatchRunsRequest, context: Context) -> AsyncIterator[object]:  # noqa: N802
         """Stream the runs that match, as they stand and as they change."""
-        heartbeat = 15.0
-        if request.HasField("heartbeat_interval"):
-            heartbeat = micros(request.heartbeat_interval, "heartbeat_interval") / 1_000_000
-            if not 5 <= heartbeat <= 60:
-                raise InvalidArgument.of("heartbeat_interval", f"{heartbeat:g} s: 5 s to 60 s")
+        heartbeat = heartbeat_of(request)
         selection, tokens = filter_of(request.filter), _Tokens(request)
         place = tokens.read(request.resume_token)
         full = known(request, "view") == run_pb2.RUN_VIEW_FULL

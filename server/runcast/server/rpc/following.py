@@ -14,7 +14,7 @@ from runcast.server.rpc.frames import batch_bytes, fill_frame, filtered_bytes, s
 from runcast.server.rpc.handlers import Context
 from runcast.server.rpc.messages import EVENT_TYPES
 from runcast.server.rpc.requests import run_id_of, start_of
-from runcast.server.rpc.units import known, micros
+from runcast.server.rpc.units import heartbeat_of, known
 from runcast.v1 import run_service_pb2 as pb
 
 STREAM_AGE = 25 * 60.0
@@ -47,11 +47,7 @@ class FollowServicer:
             raise InvalidArgument.of("after_sequence", f"{request.after_sequence}: 0 for the start, or more")
         if not 0 <= request.last_events <= 1_000:
             raise InvalidArgument.of("last_events", f"{request.last_events}: 0 to 1,000")
-        heartbeat = 15.0
-        if request.HasField("heartbeat_interval"):
-            heartbeat = micros(request.heartbeat_interval, "heartbeat_interval") / 1_000_000
-            if not 5 <= heartbeat <= 60:
-                raise InvalidArgument.of("heartbeat_interval", f"{heartbeat:g} s: 5 s to 60 s")
+        heartbeat = heartbeat_of(request)
         what = Watch(
             run_id=run_id_of(request.run_id),
             after=request.after_sequence,

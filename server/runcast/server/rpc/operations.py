@@ -55,13 +55,8 @@ class OperationServicer:
         position = pages.position_of(request, request.page_token, int, str)
         page = Page(limit + 1, (position[0], position[1]) if position else None)
         runs = await self._engine.list(_filter(request.filter), page)
-        response, size = pb.ListOperationsResponse(), 0
-        for run in islice(runs, limit):
-            message = operation_message(run)
-            size += message.ByteSize()
-            if response.operations and size > pages.BYTES_PER_PAGE:
-                break
-            response.operations.append(message)
+        response = pb.ListOperationsResponse()
+        response.operations.extend(pages.fitting(operation_message(run) for run in islice(runs, limit)))
         if len(response.operations) < len(runs):
             last = runs[len(response.operations) - 1]
             response.next_page_token = pages.token_for(request, last.create_time, last.id)

@@ -3,15 +3,19 @@
 import base64
 import hashlib
 import json
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Any, TypeVar
 
 from google.protobuf.message import Message
 
 from runcast.server.model.errors import InvalidArgument
 
+M = TypeVar("M", bound=Message)
+
 DEFAULT_SIZE = 50
 LARGEST_SIZE = 1_000
 BYTES_PER_PAGE = 3 << 20
+_WIDEST = 1 << 63
 
 
 def size_of(page_size: int) -> int:
@@ -21,6 +25,17 @@ def size_of(page_size: int) -> int:
             "page_size", f"{page_size}: 0 for the default of {DEFAULT_SIZE}, or 1 to {LARGEST_SIZE}"
         )
     return min(page_size or DEFAULT_SIZE, LARGEST_SIZE)
+
+
+def fitting(messages: Iterable[M]) -> Iterator[M]:
+    """As many of the messages as fit on one page by their bytes, at least one."""
+    total = 0
+    for message in messages:
+        size = message.ByteSize()
+        if total and total + size > BYTES_PER_PAGE:
+            return
+        total += size
+        yield message
 
 
 def token_for(request: Message, *position: Any) -> str:
@@ -40,6 +55,8 @@ def position_of(request: Message, token: str, *kinds: type) -> tuple[Any, ...] |
     right = len(position) == len(kinds) and all(
         type(p) is kind for p, kind in zip(position, kinds, strict=True)
     )
+    # A number that no store holds would be an error in there.
+    right = right and all(type(p) is not int or abs(p) < _WIDEST for p in position)
     if owner != _list_of(request) or not right:
         raise _foreign()
     return tuple(position)

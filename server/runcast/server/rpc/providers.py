@@ -32,13 +32,8 @@ class ProviderServicer:
             for provider in self._engine.providers()
             if (position is None or provider.name > position[0]) and _matches(provider, request)
         ]
-        response, size = pb.ListProvidersResponse(), 0
-        for provider in found[:limit]:
-            message = provider_message(provider)
-            size += message.ByteSize()
-            if response.providers and size > pages.BYTES_PER_PAGE:
-                break
-            response.providers.append(message)
+        response = pb.ListProvidersResponse()
+        response.providers.extend(pages.fitting(provider_message(provider) for provider in found[:limit]))
         if len(response.providers) < len(found):
             response.next_page_token = pages.token_for(request, response.providers[-1].name)
         return response

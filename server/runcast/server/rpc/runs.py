@@ -81,13 +81,8 @@ class RunServicer:
         page = Page(limit + 1, (position[0], position[1]) if position else None, ascending)
         runs = await self._engine.list(filter_of(request.filter), page)
         full = known(request, "view") == run_pb2.RUN_VIEW_FULL
-        response, size = pb.ListRunsResponse(), 0
-        for run in islice(runs, limit):
-            message = run_message(run, full=full)
-            size += message.ByteSize()
-            if response.runs and size > pages.BYTES_PER_PAGE:
-                break
-            response.runs.append(message)
+        response = pb.ListRunsResponse()
+        response.runs.extend(pages.fitting(run_message(run, full=full) for run in islice(runs, limit)))
         if len(response.runs) < len(runs):
             last = runs[len(response.runs) - 1]
             response.next_page_token = pages.token_for(request, last.create_time, last.id)
@@ -141,13 +136,8 @@ class RunServicer:
         position = pages.position_of(request, request.page_token, int)
         attempts = await self._engine.attempts(run_id_of(request.run_id))
         rest = [attempt for attempt in attempts if position is None or attempt.number > position[0]]
-        response, size = pb.ListAttemptsResponse(), 0
-        for attempt in rest[:limit]:
-            message = attempt_message(attempt)
-            size += message.ByteSize()
-            if response.attempts and size > pages.BYTES_PER_PAGE:
-                break
-            response.attempts.append(message)
+        response = pb.ListAttemptsResponse()
+        response.attempts.extend(pages.fitting(attempt_message(attempt) for attempt in rest[:limit]))
         if len(response.attempts) < len(rest):
             response.next_page_token = pages.token_for(request, response.attempts[-1].number)
         return response

@@ -46,15 +46,11 @@ class TaskServicer:
         position = pages.position_of(request, request.page_token, int, str)
         page = Page(pages.size_of(request.page_size), (position[0], position[1]) if position else None)
         found = await self._tasks.list(_filter_of(request.filter), page)
-        response, size, behind = pb.ListTasksResponse(), 0, found.behind
-        for number, task in enumerate(found.tasks):
-            message = self._message(task)
-            size += message.ByteSize()
-            if number and size > pages.BYTES_PER_PAGE:
-                last = found.tasks[number - 1]
-                behind = (last.create_time, last.id)
-                break
-            response.tasks.append(message)
+        response, behind = pb.ListTasksResponse(), found.behind
+        response.tasks.extend(pages.fitting(self._message(task) for task in found.tasks))
+        if len(response.tasks) < len(found.tasks):
+            last = found.tasks[len(response.tasks) - 1]
+            behind = (last.create_time, last.id)
         if behind is not None:
             response.next_page_token = pages.token_for(request, *behind)
         return response

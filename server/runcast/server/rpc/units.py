@@ -5,6 +5,7 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from runcast.server.model.errors import InvalidArgument
+from runcast.v1.run_service_pb2 import WatchRunRequest, WatchRunsRequest
 
 _NANOS = 1_000_000_000
 _LONGEST = 10 * 365 * 86_400 * 1_000_000
@@ -24,6 +25,16 @@ def instant(time: Timestamp, field: str) -> int:
     if not 0 <= total < 253_402_300_800_000_000 or not 0 <= time.nanos < _NANOS:
         raise InvalidArgument.of(field, "a time from 1970 to 9999")
     return total
+
+
+def heartbeat_of(request: WatchRunRequest | WatchRunsRequest) -> float:
+    """How often an idle stream is to be heard from, in seconds."""
+    if not request.HasField("heartbeat_interval"):
+        return 15.0
+    seconds = micros(request.heartbeat_interval, "heartbeat_interval") / 1_000_000
+    if not 5 <= seconds <= 60:
+        raise InvalidArgument.of("heartbeat_interval", f"{seconds:g} s: 5 s to 60 s")
+    return seconds
 
 
 def known(message: Message, name: str, prefix: str = "") -> int:
