@@ -147,3 +147,32 @@ def test_the_help_lists_every_command_under_a_heading(call: Call) -> None:
     ):
         assert f"\n  {name} " in out
     assert "\nCommands:" not in out
+
+
+def test_an_argument_that_is_no_text_is_named() -> None:
+    words: list[str | bytes] = [*program(["run", "greet", "-p"]), b"name=\xff"]
+    done = subprocess.run(words, capture_output=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith(b"error: argument 4 is not UTF-8: 'name=\\xff'\n")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["--help"], ["providers", "ls"], ["providers", "ls", "--json"], ["run", "records"]],
+    ids=" ".join,
+)
+def test_output_that_cannot_be_written_is_a_failure_and_says_so(surroundings: None, words: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(program(words), stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.endswith("error: the output could not be written: No space left on device\n")
+    assert "Traceback" not in done.stderr
+
+
+def test_a_replay_in_a_pipe_tells_the_progress_too(call: Call) -> None:
+    run = call("start", "countdown", "-p", "seconds=1").out.strip()
+    assert call("wait", run).code == 0
+    replay = call("watch", run).err
+    assert "0% 0/1 seconds" in replay
+    assert "100% 1/1 seconds" in replay
+    assert "left" not in replay

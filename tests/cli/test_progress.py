@@ -180,10 +180,18 @@ def test_plain_progress_that_was_held_back_comes_when_its_time_has_come() -> Non
     assert stream.getvalue().count("50%") == 1
 
 
-def test_plain_progress_of_the_past_is_not_told_again() -> None:
-    view, story, stream = plain(Clock(ahead=60))
-    view.event(story.event(progress={"completed": 1, "total": 4}), live=False)
-    assert stream.getvalue() == ""
+def test_plain_progress_of_the_past_is_told_by_the_clock_of_then_and_seldom() -> None:
+    clock = Clock()
+    clock.seconds = BEGIN + 100
+    view, story, stream = plain(clock)
+    for second in range(101):
+        view.event(story.event(second, progress={"completed": second, "total": 100}), live=False)
+    view.end(None)
+    told = stream.getvalue().splitlines()
+    assert told[0].endswith(":00:00 0% 0/100")
+    assert told[-1].startswith(told[0][:3] + "01:40 100% 100/100")
+    assert 10 <= len(told) <= 22
+    assert "left" not in stream.getvalue()
 
 
 def test_a_plain_line_says_what_a_bar_says() -> None:

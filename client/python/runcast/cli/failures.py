@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from runcast.cli import exits, text
@@ -55,10 +55,10 @@ def report(error: Exception, target: str, remedy: str = "") -> Exit:
     if isinstance(error, Refused):
         complain(error.message, error.details, error.remedy or (remedy if error.details else ""))
         return error.code
-    if isinstance(error, BrokenPipeError):
-        raise error
     if isinstance(error, OSError):
-        complain(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        if not error.filename:
+            raise error  # the output: whoever called this program is to know that it is not complete
+        complain(f"{error.filename}: {error.strerror}")
         return Exit.USAGE
     from runcast.client import RpcError, RuncastError
 
@@ -101,6 +101,19 @@ def _report_bug(error: Exception) -> Exit:
         remedy=f"This is a bug of runcast, not of your run. {DEBUG}=1 shows where it happened.",
     )
     return Exit.FAILED
+
+
+def check_words(words: Sequence[str]) -> None:
+    """Refuse what was typed, or came out of another program, and is no text."""
+    for number, word in enumerate(words, 1):
+        try:
+            word.encode()
+        except UnicodeEncodeError:
+            shown = repr(os.fsencode(word))[1:]
+            raise Refused(
+                f"argument {number} is not UTF-8: {shown}",
+                remedy="Bytes that are no text can be given in a file that holds them as JSON:  --params @FILE",
+            ) from None
 
 
 def complain_of_usage(error: Any) -> Exit:

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from runcast.cli import text
+from runcast.cli.completing import runs, tasks
 from runcast.cli.failures import Refused
 from runcast.cli.follow.view import Progress
 
@@ -21,8 +22,12 @@ def seconds(written: str) -> float:
         raise typer.BadParameter(str(error)) from None
 
 
-RunId = Annotated[str, typer.Argument(metavar="RUN", help="The run's id.", show_default=False)]
-TaskId = Annotated[str, typer.Argument(metavar="TASK", help="The task's id.", show_default=False)]
+RunId = Annotated[
+    str, typer.Argument(metavar="RUN", help="The run's id.", show_default=False, autocompletion=runs)
+]
+TaskId = Annotated[
+    str, typer.Argument(metavar="TASK", help="The task's id.", show_default=False, autocompletion=tasks)
+]
 ProgressOption = Annotated[
     Progress | None,
     typer.Option("--progress", help="How progress is shown: a bar, plain lines, or each event as JSON."),

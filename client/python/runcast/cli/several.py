@@ -7,6 +7,7 @@ import typer
 
 from runcast.cli import text
 from runcast.cli.asking import ask
+from runcast.cli.completing import runs as complete_runs
 from runcast.cli.exits import Exit
 from runcast.cli.failures import Refused, report
 from runcast.cli.filtering import Filtering, filters, is_filtered
@@ -18,7 +19,12 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 RunIds = Annotated[
     list[str] | None,
-    typer.Argument(metavar="RUN", help="The runs' ids; or say which by options.", show_default=False),
+    typer.Argument(
+        metavar="RUN",
+        help="The runs' ids; or say which by options.",
+        show_default=False,
+        autocompletion=complete_runs,
+    ),
 ]
 _AT_ONCE = 16
 _NAMED = 3

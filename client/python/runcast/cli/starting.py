@@ -8,6 +8,8 @@ import typer
 
 from runcast.cli import parameters, text
 from runcast.cli.asking import Yes, ask
+from runcast.cli.completing import providers as complete_providers
+from runcast.cli.completing import tasks as complete_tasks
 from runcast.cli.failures import Refused
 from runcast.cli.options import LARGEST, Labels, Param, Params, RequestId, labels, seconds
 from runcast.cli.session import Session
@@ -17,7 +19,12 @@ if TYPE_CHECKING:
 
 Name = Annotated[
     str | None,
-    typer.Argument(metavar="PROVIDER", help="What to run: see `runcast providers ls`.", show_default=False),
+    typer.Argument(
+        metavar="PROVIDER",
+        help="What to run: see `runcast providers ls`.",
+        show_default=False,
+        autocompletion=complete_providers,
+    ),
 ]
 
 
@@ -59,7 +66,10 @@ class Starting(Policies, total=False):
     task: Annotated[
         str | None,
         typer.Option(
-            "--task", metavar="TASK", help="A stored task in place of a provider: see `runcast tasks`."
+            "--task",
+            metavar="TASK",
+            help="A stored task in place of a provider: see `runcast tasks`.",
+            autocompletion=complete_tasks,
         ),
     ]
     param: Param

@@ -7,6 +7,7 @@ import typer
 
 from runcast.cli import text
 from runcast.cli.command import Section, command
+from runcast.cli.completing import runs as complete_runs
 from runcast.cli.exits import Exit
 from runcast.cli.records import enum_name
 from runcast.cli.session import Session
@@ -16,7 +17,10 @@ from runcast.cli.showing import write_run, write_runs
 if TYPE_CHECKING:
     from runcast.client import Run
 
-Runs = Annotated[list[str], typer.Argument(metavar="RUN", help="The runs' ids.", show_default=False)]
+Runs = Annotated[
+    list[str],
+    typer.Argument(metavar="RUN", help="The runs' ids.", show_default=False, autocompletion=complete_runs),
+]
 
 
 def add(app: typer.Typer) -> None:

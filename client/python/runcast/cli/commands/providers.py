@@ -7,6 +7,7 @@ import typer
 
 from runcast.cli import text
 from runcast.cli.command import Section, command, group
+from runcast.cli.completing import providers as complete_providers
 from runcast.cli.exits import Exit
 from runcast.cli.output import Column, write, write_facts, write_many, write_one, write_table
 from runcast.cli.records import enum_name, record
@@ -84,7 +85,12 @@ def _flags(provider: "Provider") -> Iterator[str]:
 
 async def show(
     session: Session,
-    name: Annotated[str, typer.Argument(metavar="PROVIDER", help="Its name.", show_default=False)],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="PROVIDER", help="Its name.", show_default=False, autocompletion=complete_providers
+        ),
+    ],
 ) -> Exit:
     """Show one provider and the parameters that it takes."""
     async with session.client() as client:

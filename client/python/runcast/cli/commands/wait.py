@@ -6,6 +6,7 @@ import typer
 
 from runcast.cli import exits, text
 from runcast.cli.command import Section, command
+from runcast.cli.completing import runs as complete_runs
 from runcast.cli.exits import Exit, Left
 from runcast.cli.follow.ending import tell_ending
 from runcast.cli.records import enum_name
@@ -22,7 +23,10 @@ def add(app: typer.Typer) -> None:
 
 
 async def wait(
-    session: Session, runs: Annotated[list[str], typer.Argument(metavar="RUN", help="The runs' ids.")]
+    session: Session,
+    runs: Annotated[
+        list[str], typer.Argument(metavar="RUN", help="The runs' ids.", autocompletion=complete_runs)
+    ],
 ) -> Exit:
     """Wait until runs have ended, without showing what they do.
 

@@ -8,6 +8,7 @@ from runcast.cli import text
 from runcast.cli.asking import Yes
 from runcast.cli.command import command
 from runcast.cli.commands.tasks.looking import write_tasks
+from runcast.cli.completing import tasks as complete_tasks
 from runcast.cli.exits import Exit
 from runcast.cli.session import Session
 from runcast.cli.several import confirm, each_of
@@ -15,7 +16,10 @@ from runcast.cli.several import confirm, each_of
 if TYPE_CHECKING:
     from runcast.client import Task
 
-TaskIds = Annotated[list[str], typer.Argument(metavar="TASK", help="The tasks' ids.", show_default=False)]
+TaskIds = Annotated[
+    list[str],
+    typer.Argument(metavar="TASK", help="The tasks' ids.", show_default=False, autocompletion=complete_tasks),
+]
 
 
 def add(tasks: typer.Typer) -> None:
