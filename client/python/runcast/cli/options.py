@@ -1,6 +1,6 @@
 """Options that several commands share."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated
 
 import typer
@@ -20,6 +20,21 @@ def seconds(written: str) -> float:
         return text.seconds(written)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
+
+
+def whole_number(least: int) -> Callable[[str], int]:
+    """Reads a whole number that the contract can hold, and that is not below `least`."""
+
+    def read(written: str) -> int:
+        try:
+            number = int(written)
+        except ValueError:
+            raise typer.BadParameter(f"{written!r} is not a whole number") from None
+        if not least <= number <= LARGEST:
+            raise typer.BadParameter(f"{number} is not between {least} and {LARGEST}")
+        return number
+
+    return read
 
 
 RunId = Annotated[

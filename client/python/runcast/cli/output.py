@@ -165,7 +165,11 @@ def table_of(
         column = columns[index]
         justify: Literal["left", "right"] = "right" if column.right else "left"
         table.add_column(
-            column.title.upper(), justify=justify, width=width, no_wrap=True, overflow="ellipsis"
+            column.title.upper(),
+            justify=justify,
+            width=width,
+            no_wrap=not column.whole,
+            overflow="fold" if column.whole else "ellipsis",
         )
     for row in cells:
         table.add_row(*row)
@@ -183,13 +187,21 @@ def _widths(columns: Sequence[Column], cells: Sequence[Sequence["Text"]], termin
     ]
     cuttable = [index for index, column in enumerate(columns) if not column.whole]
     excess = sum(widths) + _GUTTER * (len(widths) - 1) - terminal.out.width
-    while excess > 0 and cuttable:
-        widest = max(cuttable, key=lambda index: widths[index])
+    excess = _shrink(widths, cuttable, excess)
+    # Where even that is too much, what is whole goes over several lines: a screen that is too narrow does it anyway.
+    _shrink(widths, range(len(widths)), excess)
+    return widths
+
+
+def _shrink(widths: list[int], shrinkable: Sequence[int], excess: int) -> int:
+    """Take from the widest, as far as there is something to take; what is left of the excess."""
+    while excess > 0 and shrinkable:
+        widest = max(shrinkable, key=lambda index: widths[index])
         if widths[widest] <= _NARROWEST:
             break
         widths[widest] -= 1
         excess -= 1
-    return widths
+    return excess
 
 
 def write_facts(facts: Iterable[tuple[str, "str | Text"]], terminal: Terminal) -> None:

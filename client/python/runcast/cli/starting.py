@@ -11,7 +11,7 @@ from runcast.cli.asking import Yes, ask
 from runcast.cli.completing import providers as complete_providers
 from runcast.cli.completing import tasks as complete_tasks
 from runcast.cli.failures import Refused
-from runcast.cli.options import LARGEST, Labels, Param, Params, RequestId, labels, seconds
+from runcast.cli.options import LARGEST, Labels, Param, Params, RequestId, labels, seconds, whole_number
 from runcast.cli.session import Session
 
 if TYPE_CHECKING:
@@ -34,7 +34,10 @@ class Policies(TypedDict, total=False):
     priority: Annotated[
         int | None,
         typer.Option(
-            "--priority", metavar="N", min=-LARGEST, max=LARGEST, help="Higher starts earlier; default: 0."
+            "--priority",
+            metavar="N",
+            parser=whole_number(-LARGEST),
+            help="Higher starts earlier; default: 0.",
         ),
     ]
     queue: Annotated[str | None, typer.Option("--queue", metavar="NAME", help="The queue to wait in.")]
@@ -44,7 +47,7 @@ class Policies(TypedDict, total=False):
     ]
     attempts: Annotated[
         int | None,
-        typer.Option("--attempts", metavar="N", min=1, max=LARGEST, help="How often it is tried."),
+        typer.Option("--attempts", metavar="N", parser=whole_number(1), help="How often it is tried."),
     ]
     attempt_timeout: Annotated[
         float | None,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _COLUMNS = (
     Column("sequence", right=True, whole=True),
-    Column("time", whole=True),
+    Column("time", whole=True, from_width=72),
     Column("attempt", right=True, from_width=90),
     Column("type", whole=True),
     Column("what"),
@@ -76,7 +76,9 @@ def _row(event: "RunEvent") -> tuple[str, ...]:
     told = event_record(event)
     at = told["time"]
     said = told.get(told["type"], {})
-    what = " ".join(f"{key}={_short(value)}" for key, value in said.items())
+    # Where it went to says more than where it came from, and is there first where a screen is narrow.
+    shown = {"to_state": said["to_state"], **said} if "to_state" in said else said
+    what = " ".join(f"{key}={_short(value)}" for key, value in shown.items())
     return str(event.sequence), f"{at[:10]} {at[11:19]}", str(event.attempt or ""), told["type"], what
 
 
