@@ -144,6 +144,30 @@ def test_the_environment_and_a_file_say_the_same_as_flags_and_flags_win(tmp_path
     assert (tmp_path / "from-file.db").exists()
 
 
+@pytest.mark.parametrize("stronger", ["runcast.toml", "pyproject.toml"])
+def test_a_file_of_the_project_wins_over_the_users_own(stronger: str, tmp_path: Path) -> None:
+    user = tmp_path / "home" / ".config" / "runcast" / "config.toml"
+    user.parent.mkdir(parents=True)
+    user.write_text('storage = "users://own"')
+    assert "users://own" in refused(cwd=tmp_path, HOME=str(tmp_path / "home"))[1]
+    header = "[tool.runcast]\n" if stronger == "pyproject.toml" else ""
+    (tmp_path / stronger).write_text(f'{header}storage = "projects://own"')
+    assert "projects://own" in refused(cwd=tmp_path, HOME=str(tmp_path / "home"))[1]
+
+
+@pytest.mark.parametrize("name", ["runcast.toml", "pyproject.toml", "home/.config/runcast/config.toml"])
+@pytest.mark.parametrize(("raw", "word"), [(b"a = 1\nlisten = \n", "line 2"), (b"listen = '\xff'", "UTF-8")])
+def test_a_broken_file_is_named(name: str, raw: bytes, word: str, tmp_path: Path) -> None:
+    broken = tmp_path / name
+    broken.parent.mkdir(parents=True, exist_ok=True)
+    broken.write_bytes(raw)
+    code, said = refused("--storage", "memory://", cwd=tmp_path, HOME=str(tmp_path / "home"))
+    assert code == 2
+    assert name in said
+    assert word in said
+    assert len(said.splitlines()) == 1
+
+
 def test_a_server_is_ready_soon(tmp_path: Path) -> None:
     begun = time.monotonic()
     with ServerProcess(f"sqlite:///{tmp_path / 'runs.db'}"):

@@ -1,6 +1,8 @@
 """The server's settings: where each comes from, and what each means."""
 
 import re
+import tomllib
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,13 +22,34 @@ _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 _USER_FILE = Path("~/.config/runcast/config.toml").expanduser()
 
 
+def _read(file: Path | Traversable) -> dict[str, Any]:
+    """What a TOML file says; ValueError, with the file's name, where that cannot be read."""
+    try:
+        return tomllib.loads(file.read_bytes().decode())
+    except OSError as error:
+        raise ValueError(f"{file}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ValueError(f"{file}: it is not UTF-8") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"{file}: {error}") from None
+
+
+class _File(TomlConfigSettingsSource):
+    def _read_file(self, file_path: Path | Traversable) -> dict[str, Any]:
+        return _read(file_path)
+
+
+class _Pyproject(PyprojectTomlConfigSettingsSource):
+    def _read_file(self, file_path: Path | Traversable) -> dict[str, Any]:
+        return _read(file_path)
+
+
 class Settings(BaseSettings):
     """Flag > `RUNCAST_*` > `./runcast.toml` > `[tool.runcast]` in `./pyproject.toml` > the user's file > default."""
 
     model_config = SettingsConfigDict(
         env_prefix="RUNCAST_",
         env_nested_delimiter="__",
-        toml_file=[_USER_FILE, "runcast.toml"],
         pyproject_toml_table_header=("tool", "runcast"),
         frozen=True,
         extra="ignore",
@@ -87,8 +110,8 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """The sources, the strongest first."""
-        project = PyprojectTomlConfigSettingsSource(settings_cls)
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls), project
+        project, user = _File(settings_cls, Path("runcast.toml")), _File(settings_cls, _USER_FILE)
+        return init_settings, env_settings, project, _Pyproject(settings_cls), user
 
 
 def read_settings(flags: dict[str, Any]) -> Settings:
