@@ -14,6 +14,8 @@ from tests.rpc.door import Door
     ("rpc", "request_", "field"),
     [
         ("RunService/StartRun", {"provider": "nothing", "conflictPolicy": 9}, "conflict_policy"),
+        ("RunService/StartRun", {"provider": "nothing", "parentClosePolicy": 9}, "parent_close_policy"),
+        ("RunService/ListRunEvents", {"runId": "any", "eventTypes": ["log"] * 65}, "event_types"),
         (
             "RunService/ExecuteRun",
             {"start": {"provider": "nothing", "conflictPolicy": 9}},
@@ -55,3 +57,14 @@ def test_a_duration_that_is_none_is_refused(grpc_channel: grpc.Channel, seconds:
     code, _, details = refusal(error.value)
     assert code is grpc.StatusCode.INVALID_ARGUMENT
     assert details["BadRequest"].field_violations[0].field == "timeout"
+
+
+@pytest.mark.parametrize("key", ["ß😀" * 30, "x" * 60 + "!"])
+def test_the_longest_error_arrives_whole_whatever_it_is_written_in(
+    grpc_channel: grpc.Channel, key: str
+) -> None:
+    wrong = {"task": {"provider": "nothing", "labels": {f"{key}{number}": "" for number in range(60)}}}
+    for _ in range(40):  # too large a one is refused by chance
+        with pytest.raises(grpc.RpcError) as error:
+            Door(grpc_channel).call("TaskService/CreateTask", wrong)
+        assert refusal(error.value)[0] is grpc.StatusCode.INVALID_ARGUMENT

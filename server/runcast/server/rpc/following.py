@@ -14,10 +14,11 @@ from runcast.server.rpc.frames import batch_bytes, fill_frame, filtered_bytes, s
 from runcast.server.rpc.handlers import Context
 from runcast.server.rpc.messages import EVENT_TYPES
 from runcast.server.rpc.requests import run_id_of, start_of
-from runcast.server.rpc.units import heartbeat_of, known
+from runcast.server.rpc.units import bounded, heartbeat_of, known
 from runcast.v1 import run_service_pb2 as pb
 
 STREAM_AGE = 25 * 60.0
+_TYPES = 64
 Following: TypeAlias = pb.WatchRunResponse | pb.ExecuteRunResponse | pb.AttachRunResponse
 """What carries a frame."""
 _F = TypeVar("_F", bound=Following)
@@ -101,6 +102,7 @@ def followed_start_of(request: pb.StartRunRequest, prefix: str) -> Start:
 
 def event_types_of(names: list[str]) -> frozenset[type]:
     """The events of these names; empty for all. InvalidArgument for a name that there is not."""
+    bounded("event_types", len(names), _TYPES)
     unknown = [name for name in names if name not in EVENT_TYPES]
     if unknown:
         known = ", ".join(EVENT_TYPES)

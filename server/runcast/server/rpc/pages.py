@@ -50,16 +50,20 @@ def position_of(request: Message, token: str, *kinds: type) -> tuple[Any, ...] |
     try:
         padded = token + "=" * (-len(token) % 4)
         owner, *position = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         raise _foreign() from None
     right = len(position) == len(kinds) and all(
         type(p) is kind for p, kind in zip(position, kinds, strict=True)
     )
-    # A number that no store holds would be an error in there.
-    right = right and all(type(p) is not int or abs(p) < _WIDEST for p in position)
+    # A number or a text that no store holds would be an error in there.
+    right = right and all(abs(p) < _WIDEST if type(p) is int else _is_text(p) for p in position)
     if owner != _list_of(request) or not right:
         raise _foreign()
     return tuple(position)
+
+
+def _is_text(part: Any) -> bool:
+    return not any("\ud800" <= character <= "\udfff" for character in part)
 
 
 def _foreign() -> InvalidArgument:

@@ -32,6 +32,7 @@ def start_of(request: run_service_pb2.StartRunRequest, *, principal: str = "", p
     """A start request; `prefix` stands before the fields' names in errors (`start.`)."""
     target = request.WhichOneof("target")
     _refuse_what_is_off(request)
+    known(request, "parent_close_policy", prefix)
     if target is None or not getattr(request, target):
         raise InvalidArgument.of(f"{prefix}provider", "required: name a provider or a task")
     if request.labels:

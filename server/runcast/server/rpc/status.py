@@ -1,5 +1,8 @@
 """One map from the tree of errors to gRPC statuses with their details."""
 
+from string import printable
+from urllib.parse import quote
+
 import grpc
 from google.protobuf import any_pb2, duration_pb2, message
 from google.rpc import error_details_pb2 as details
@@ -10,8 +13,11 @@ from runcast.server.model.run import Error
 
 DOMAIN = "runcast.v1"
 DETAILS_KEY = "grpc-status-details-bin"
-_MESSAGE = 1_500
-_DETAILS = 4_000
+# The message travels twice, once with each byte that is not plain ASCII as three, and the details in base64. Trailers
+# of more than 8 KiB are refused at random by whoever reads them.
+_MESSAGE = 1_200
+_DETAILS = 3_000
+_PLAIN = printable[:95].replace("%", "")
 
 CODES: dict[type[errors.RuncastError], grpc.StatusCode] = {
     errors.RuncastError: grpc.StatusCode.INTERNAL,
@@ -41,7 +47,7 @@ def code_of(error: errors.RuncastError) -> grpc.StatusCode:
 
 def status_of(error: errors.RuncastError) -> status_pb2.Status:
     """The status with an ErrorInfo and what belongs to its code; cut so that it fits into trailers (6 KB)."""
-    status = status_pb2.Status(code=code_of(error).value[0], message=_cut(error.message, _MESSAGE))
+    status = status_pb2.Status(code=code_of(error).value[0], message=_message(error.message))
     metadata = {key: _cut(value, 200) for key, value in error.metadata.items()}
     _add(status, details.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=metadata))
     for detail in _particulars(error):
@@ -94,6 +100,14 @@ def _add(status: status_pb2.Status, detail: message.Message) -> None:
     packed = any_pb2.Any()
     packed.Pack(detail)
     status.details.append(packed)
+
+
+def _message(text: str) -> str:
+    """As much of the text as takes no more than its room in a trailer."""
+    text = _cut(text, _MESSAGE)
+    while len(text) > 1 and len(quote(text, safe=_PLAIN)) > _MESSAGE:
+        text = text[: len(text) * 3 // 4] + "…"
+    return text
 
 
 def _cut(text: str, limit: int) -> str:
