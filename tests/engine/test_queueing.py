@@ -119,6 +119,17 @@ async def test_more_runs_than_one_sweep_takes_all_begin(serve: Serve) -> None:
 
 
 @on_each_store
+async def test_a_sweep_that_several_providers_fill_together_forgets_none_of_them(serve: Serve) -> None:
+    server = await serve(slots=1)
+    _, attempt = await server.running()
+    await asyncio.gather(*[server.start(("work", "holding")[number % 2]) for number in range(450)])
+    server.coroutines.instantly = None
+    server.coroutines.slots = 1_000
+    attempt.end()
+    await server.until(lambda: len(server.coroutines.attempts) == 451)
+
+
+@on_each_store
 async def test_what_waits_in_the_store_begins_when_a_server_opens_it(serve: Serve) -> None:
     first = await serve(slots=1)
     await first.running()

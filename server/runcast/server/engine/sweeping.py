@@ -141,6 +141,8 @@ class Sweeper:
 
     def _emptied(self, capacity: dict[str, int], runs: Sequence[Run], done: Sequence[bool]) -> set[Execution]:
         """The kinds that were asked for and of which no run was left in the queue."""
+        if len(runs) >= _RUNS_PER_SWEEP:
+            return set()  # cut off over all providers: any of them may have more
         queued = [(run, moved) for run, moved in zip(runs, done, strict=True) if run.state is State.QUEUED]
         found = Counter(run.definition.provider for run, _ in queued)
         more = {
