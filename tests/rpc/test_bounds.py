@@ -36,6 +36,7 @@ from tests.rpc.door import Door
         ("RunService/WatchRuns", {"view": 9}, "view"),
         ("RunService/WatchRuns", {"filter": {"text": "x" * 256}}, "filter.text"),
         ("TaskService/ListTasks", {"filter": {"text": "x" * 256}}, "filter.text"),
+        ("TaskService/ListTasks", {"filter": {"text": " ".join(map(str, range(33)))}}, "filter.text"),
     ],
 )
 def test_a_field_out_of_its_bounds_is_named(

@@ -17,7 +17,7 @@ from runcast.server.model.errors import Aborted, AlreadyExists, InvalidArgument,
 from runcast.server.model.run import Page
 from runcast.server.model.task import Task, TaskFilter
 from runcast.server.repository.abc import Repository
-from runcast.server.repository.selection import words
+from runcast.server.repository.selection import MOST_WORDS, words
 
 _CHUNK = 100
 _LOOKED_AT = 2_000
@@ -91,8 +91,8 @@ class Tasks:
         """The tasks that a filter selects, in the page's order; fewer than asked, also none, where it would have to look
         at too much at once. InvalidArgument."""
         wanted = words(filter.text)
-        if filter.text and not wanted:
-            expected = f"{filter.text!r}: words of letters and digits, or nothing for any task"
+        if filter.text and not 0 < len(wanted) <= MOST_WORDS:
+            expected = f"{filter.text!r}: 1 to {MOST_WORDS} words of letters and digits, or nothing for any task"
             raise InvalidArgument.of("filter.text", expected)
         found: list[Task] = []
         size, behind = 0, page.after
