@@ -92,7 +92,9 @@ class Tasks:
         at too much at once. InvalidArgument."""
         wanted = words(filter.text)
         if filter.text and not 0 < len(wanted) <= MOST_WORDS:
-            expected = f"{filter.text!r}: 1 to {MOST_WORDS} words of letters and digits, or nothing for any task"
+            expected = (
+                f"{filter.text!r}: 1 to {MOST_WORDS} words of letters and digits, or nothing for any task"
+            )
             raise InvalidArgument.of("filter.text", expected)
         found: list[Task] = []
         size, behind = 0, page.after
