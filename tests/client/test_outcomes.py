@@ -105,6 +105,29 @@ async def test_leaving_leaves_the_runs_alone_and_cancelling_ends_them(direct: Cl
             outcome.result()
 
 
+async def test_a_cancel_while_runs_are_started_starts_no_more_and_ends_those(direct: Client) -> None:
+    taken = 0
+    asked: list[asyncio.Task[None]] = []
+
+    def endless() -> Iterator[StartRunRequest]:
+        nonlocal taken
+        while True:
+            taken += 1
+            if not asked:  # it runs once the first call is on its way
+                asked.append(
+                    asyncio.get_running_loop().create_task(outcomes.cancel("enough", immediate=True))
+                )
+            yield start_request("until_cancelled")
+
+    async with direct.execute_all(endless(), at_once=5) as outcomes, asyncio.timeout(10):
+        ended = [outcome async for outcome in outcomes]
+        await asked[0]
+    assert taken == len(ended) == 5
+    for outcome in ended:
+        with pytest.raises(RunCancelled):
+            outcome.result()
+
+
 async def test_a_start_that_fails_as_a_whole_is_tried_again_as_the_same(answering: Answering) -> None:
     answering.unary["BatchStartRuns"].extend([LOST, done("run_1", "run_2")])
     bare = [StartRunRequest(provider="greet"), start_request("greet")]

@@ -57,6 +57,7 @@ class Outcomes(AsyncIterator[Outcome]):
         self._ready: deque[Outcome] = deque()
         self._waiting: dict[asyncio.Task[Outcome], str] = {}
         self._ended: asyncio.Queue[asyncio.Task[Outcome]] = asyncio.Queue()
+        self._end: Callable[[str], Awaitable[object]] | None = None
         self._exhausted = self._entered = self._left = False
 
     async def __aenter__(self) -> Self:
@@ -103,8 +104,10 @@ class Outcomes(AsyncIterator[Outcome]):
             started = await self._start_many(self._next)
             for request, run in zip(self._next, started, strict=True):
                 self._follow(request, run)
-        self._exhausted = not self._next
+        self._exhausted = self._exhausted or not self._next
         self._next = []
+        if self._end is not None:  # cancelled while these were started
+            await self._end_all()
 
     def _follow(self, request: Start, run: run_pb2.Run | RpcError) -> None:
         if isinstance(run, RpcError):
@@ -129,5 +132,9 @@ class Outcomes(AsyncIterator[Outcome]):
     async def cancel(self, reason: str = "", *, immediate: bool = False) -> None:
         """Start no more, and ask for the end of all runs that are under way; the loop goes on until they have ended."""
         self._exhausted = True
-        runs = list(self._waiting.values())
-        await asyncio.gather(*(self._steering.cancel(each, reason, immediate=immediate) for each in runs))
+        self._end = lambda run: self._steering.cancel(run, reason, immediate=immediate)
+        await self._end_all()
+
+    async def _end_all(self) -> None:
+        assert self._end is not None
+        await asyncio.gather(*(self._end(each) for each in list(self._waiting.values())))
