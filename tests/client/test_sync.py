@@ -176,6 +176,29 @@ def test_closing_ends_the_calls_of_other_threads(product: Product) -> None:
         client.cancel(followed.id, immediate=True)
 
 
+def test_a_forked_process_is_told_that_it_cannot_use_its_parents_client(product: Product) -> None:
+    program = """
+import os, signal, sys
+from runcast.client import ClientClosed
+from runcast.client.sync import SyncClient
+with SyncClient(sys.argv[1]) as client:
+    client.health()
+    child = os.fork()
+    if child == 0:
+        signal.alarm(10)
+        try:
+            client.health()
+        except ClientClosed as error:
+            client.close()
+            os._exit(7 if "forked" in str(error) else 8)
+        os._exit(9)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), client.health())
+"""
+    command = [sys.executable, "-c", program, f"127.0.0.1:{product.port}"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
+    assert done.stdout.split() == ["7", "SERVING"]
+
+
 def test_what_the_client_calls_back_cannot_wait_for_the_client() -> None:
     mistakes: list[Exception] = []
 

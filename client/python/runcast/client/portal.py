@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
@@ -21,12 +22,14 @@ class Portal:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
+        self._process = 0
 
     def open(self) -> None:
         """Start the loop; it does not keep the program from ending."""
         with self._lock:
             if self._loop is not None:
                 raise RuntimeError("the client is open already")
+            self._process = os.getpid()
             loop = self._loop = asyncio.new_event_loop()
             self._thread = threading.Thread(target=loop.run_forever, name=self._name, daemon=True)
             self._thread.start()
@@ -61,6 +64,8 @@ class Portal:
             with self._lock:
                 if self._loop is None:
                     raise ClientClosed("the client is not open: use it as `with SyncClient(…) as client:`")
+                if self._process != os.getpid():  # the thread stayed in the other one
+                    raise ClientClosed("a forked process cannot use its parent's client: spawn it instead")
                 if self._thread is threading.current_thread():
                     message = "the client's own thread would wait for itself; call it from another"
                     raise RuntimeError(message)
@@ -75,7 +80,7 @@ class Portal:
         with self._lock:
             loop, self._loop = self._loop, None
             thread, self._thread = self._thread, None
-        if loop is None or thread is None:
+        if loop is None or thread is None or self._process != os.getpid():
             return
         asyncio.run_coroutine_threadsafe(_empty(), loop).result()
         loop.call_soon_threadsafe(loop.stop)

@@ -8,8 +8,9 @@
 
 It is a face of `Client`, whose loop runs in a thread of its own. It may be used from several threads, also from one
 that runs an event loop, which waits meanwhile; a stream is iterated by one thread at a time. Ctrl-C ends the call that
-waits. What the client calls back (`on_retry`, and the iterables of `start_many` and `execute_all`) runs in the client's
-thread, and must not call the client.
+waits. A process that is forked while a client is open can use none: let `multiprocessing` spawn its processes. What the
+client calls back (`on_retry`, and the iterables of `start_many` and `execute_all`) runs in the client's thread, and
+must not call the client.
 """
 
 import contextlib
