@@ -139,3 +139,23 @@ def test_an_address_of_a_browser_is_refused(call: Call, folder: Path, typed: str
 def test_an_address_without_a_port_has_the_usual_one(call: Call, folder: Path) -> None:
     assert setting(call, "server", "-s", "myhost")[0] == "myhost:7433"
     assert setting(call, "server", "-s", "unix:/run/x.sock")[0] == "unix:/run/x.sock"
+
+
+@pytest.mark.parametrize(
+    "written", ["[tool]\nruncast = 5", None], ids=["a number in place of its table", "a folder"]
+)
+def test_a_pyproject_that_cannot_be_used_is_named_and_a_foreign_one_does_not_matter(
+    call: Call, folder: Path, written: str | None
+) -> None:
+    file = folder / "pyproject.toml"
+    file.write_text("tool = 5")
+    assert setting(call, "server") == ("localhost:7433", "default")
+    file.unlink()
+    if written is None:
+        file.mkdir()
+    else:
+        file.write_text(written)
+    for command in (["config", "show"], ["serve", "--storage", "memory://"]):
+        done = call(*command)
+        assert done.code == 2
+        assert done.err.startswith("error: pyproject.toml")

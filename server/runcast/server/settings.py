@@ -41,7 +41,11 @@ class _File(TomlConfigSettingsSource):
 
 class _Pyproject(PyprojectTomlConfigSettingsSource):
     def _read_file(self, file_path: Path | Traversable) -> dict[str, Any]:
-        return _read(file_path)
+        tools = _read(file_path).get("tool")
+        table = tools.get("runcast", {}) if isinstance(tools, dict) else {}
+        if not isinstance(table, dict):
+            raise ValueError(f"{file_path}: runcast must be a table, as in [tool.runcast]")  # noqa: TRY004
+        return {"tool": {"runcast": table}}
 
 
 class Settings(BaseSettings):

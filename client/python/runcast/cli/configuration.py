@@ -159,7 +159,10 @@ def _files(environment: Mapping[str, str], folder: Path) -> Iterator[_File]:
     if project is not None:
         yield project
     if (pyproject := _file(folder / PYPROJECT, PYPROJECT)) is not None:
-        table = pyproject.values.get("tool", {}).get("runcast")
+        tools = pyproject.values.get("tool", {})
+        table = tools.get("runcast") if isinstance(tools, Mapping) else None
+        if table is not None and not isinstance(table, Mapping):
+            raise Refused(f"{pyproject.place('runcast')}: it must be a table, as in [tool.runcast]")
         if table is not None:
             yield pyproject._replace(values=table)
     home = environment.get("HOME")
@@ -173,6 +176,8 @@ def _file(path: Path, name: str) -> _File | None:
         raw = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError as error:
+        raise Refused(f"{name}: {error.strerror}") from None
     import tomllib
 
     try:
