@@ -142,7 +142,7 @@ async def test_runs_and_documents_of_a_group_are_stored_together_or_not_at_all(
 async def test_a_request_id_makes_a_document_once(repository: Repository) -> None:
     task = a_task("task")
     assert await write(repository, task, request="id") == Saved()
-    known = Known("task", b"digest of task")
+    known = Known("task", b"digest of task", a_request("id", "task").expire_time)
     assert await write(repository, task, request="id") == known
     assert await write(repository, a_task("other"), request="id") == known
     assert await write(repository, gone(task)) == Saved()

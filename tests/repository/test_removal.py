@@ -91,7 +91,9 @@ async def test_the_request_id_of_a_removed_run_stays_taken(repository: Repositor
     request = a_request("id", "run")
     await save(repository, a_run("run", state=State.FAILED), request=request)
     await repository.remove(["run"])
-    assert await save(repository, a_run("run"), request=request) == Known("run", request.digest)
+    assert await save(repository, a_run("run"), request=request) == Known(
+        "run", request.digest, request.expire_time
+    )
     with pytest.raises(NotFound):
         await repository.get("run")
 

@@ -12,7 +12,9 @@ async def test_a_request_id_is_known_afterwards_with_its_run_and_digest(reposito
     request = a_request("id", "first")
     await save(repository, a_run("first"), request=request)
     again = a_request("id", "second")
-    assert await save(repository, a_run("second"), request=again) == Known("first", request.digest)
+    assert await save(repository, a_run("second"), request=again) == Known(
+        "first", request.digest, request.expire_time
+    )
     assert [run.id for run in await repository.list(ALL, Page(10))] == ["first"]
 
 
@@ -21,7 +23,7 @@ async def test_a_request_id_is_known_to_later_groups_of_the_same_call(repository
     groups = [
         group(a_run(run_id), request=a_request("id", run_id)) for run_id in ("first", "second", "third")
     ]
-    known = Known("first", request.digest)
+    known = Known("first", request.digest, request.expire_time)
     assert [*await repository.save(groups)] == [Saved(), known, known]
     assert [run.id for run in await repository.list(ALL, Page(10))] == ["first"]
 
@@ -30,7 +32,7 @@ async def test_a_known_request_id_is_answered_whatever_the_changes_are(repositor
     run = a_run("run")
     request = a_request("id", "run")
     await save(repository, run, request=request)
-    known = Known("run", request.digest)
+    known = Known("run", request.digest, request.expire_time)
     assert await save(repository, run, request=request) == known
     assert await save(repository, change(following(run), events=1), request=request) == known
     assert await save(repository, following(following(run)), request=request) == known
@@ -47,7 +49,7 @@ async def test_the_request_id_of_a_stale_group_is_not_known(repository: Reposito
 async def test_a_request_id_is_stored_also_without_changes(repository: Repository) -> None:
     request = a_request("id", "run")
     assert await save(repository, request=request) == Saved()
-    assert await save(repository, request=request) == Known("run", request.digest)
+    assert await save(repository, request=request) == Known("run", request.digest, request.expire_time)
 
 
 async def test_request_ids_of_different_principals_do_not_meet(repository: Repository) -> None:
@@ -74,7 +76,7 @@ async def test_a_request_id_is_kept_until_it_is_pruned_however_old(repository: R
     request = a_request("id", "run", expires=NOW - 1)
     await save(repository, a_run("run"), request=request)
     assert await save(repository, a_run("other", create_time=NOW + 1), request=request) == Known(
-        "run", request.digest
+        "run", request.digest, request.expire_time
     )
 
 

@@ -146,7 +146,13 @@ async def test_each_group_of_a_mixed_call_gets_its_own_result(repository: Reposi
             group(a_run(f"again-{n}"), request=known),
             group(run),
         ]
-        expected += [Saved(), Stale(run.id), Saved(), Known("old-0", known.digest), Stale(run.id)]
+        expected += [
+            Saved(),
+            Stale(run.id),
+            Saved(),
+            Known("old-0", known.digest, known.expire_time),
+            Stale(run.id),
+        ]
     assert [*await repository.save(groups)] == expected
     stored = {run.id: run.version for run in await repository.list(ALL, Page(100))}
     assert stored == {f"old-{n}": 1 for n in range(20)} | {f"new-{n}": 0 for n in range(20)}

@@ -80,7 +80,7 @@ class Model:
         """One group."""
         request = group.request
         if request and (known := self.requests.get((request.principal, request.request_id))):
-            return Known(known.run_id, known.digest)
+            return Known(known.run_id, known.digest, known.expire_time)
         before, documents = dict(self.runs), dict(self.documents)
         for change in group.changes:
             run = change.run

@@ -160,3 +160,10 @@ def targeted_in_a_process(ctx: SyncContext, names: list[str]) -> list[str]:
     for name in () if ctx.targets else names:
         ctx.target_failed(name, "BAD")
     return list(ctx.targets)
+
+
+@provider
+async def failing_targets(ctx: Context, count: int, size: int) -> None:
+    """Fail many targets in many words."""
+    for number in range(count):
+        ctx.target_failed(f"target {number}", "SO", "x" * size)

@@ -19,6 +19,7 @@ _TYPES = {
     "object": "an object",
     "null": "null",
 }
+_MOST = 100
 # By pydantic's type of error; {x} is filled from the error's context.
 _EXPECTED = {
     "int_type": "a whole number",
@@ -93,13 +94,15 @@ class Wording:
     def violations(
         self, error: ValidationError, given: dict[str, Any], *, partial: bool = False
     ) -> list[Violation]:
-        """One for each wrong field, in the order of the parameters; secrets are not repeated. `partial`: none for a
-        parameter that is missing."""
+        """One for each of the first hundred wrong fields, in the order of the parameters; secrets are not repeated.
+        `partial`: none for a parameter that is missing."""
         found: dict[str, list[ErrorDetails]] = {}
         for details in error.errors(include_url=False):
             if partial and details["type"] == "missing" and len(details["loc"]) == 1:
                 continue
             found.setdefault(_path(details, given), []).append(details)
+            if len(found) >= _MOST:
+                break
         return [Violation(f"input{path}", self._describe(errors)) for path, errors in found.items()]
 
     def _describe(self, errors: list[ErrorDetails]) -> str:

@@ -24,9 +24,16 @@ def set_up_logs(level: str) -> None:
             ],
         )
     )
+    logging.getLogger("grpc._cython.cygrpc").addFilter(_is_no_disconnect)
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level)
+
+
+def _is_no_disconnect(record: logging.LogRecord) -> bool:
+    """GRPC logs a client that went away in the midst of a write as an error: it is none."""
+    error = record.exc_info[1] if record.exc_info else None
+    return type(error).__name__ != "ExecuteBatchError"
 
 
 def _rendering(terminal: bool) -> list[structlog.typing.Processor]:

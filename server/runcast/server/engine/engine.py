@@ -21,7 +21,7 @@ from runcast.server.engine.request import Start
 from runcast.server.engine.retrying import Again, Retrier
 from runcast.server.engine.starting import Started, Starter
 from runcast.server.engine.sweeping import Sweeper
-from runcast.server.engine.tail import Batch
+from runcast.server.engine.tail import Batch, size_of
 from runcast.server.engine.tasks import Tasks
 from runcast.server.engine.watching import Frame, Watch, Watcher
 from runcast.server.executor.abc import Executor
@@ -44,6 +44,7 @@ from runcast.server.notifier.abc import Notifier
 from runcast.server.repository.abc import Repository
 
 log = logging.getLogger(__name__)
+_CHUNK, _HEAVY = 32, 4 << 20
 _DRAIN_GRACE = 2_000_000
 _DRAIN_RESERVE = 4.0
 _DRAIN_LOOKS = 0.05
@@ -204,6 +205,23 @@ class Engine:
     async def list(self, filter: RunFilter, page: Page) -> Sequence[Run]:
         """The runs that a filter selects, a page at a time."""
         return await self._repository.list(filter, page)
+
+    async def page(self, filter: RunFilter, page: Page) -> tuple[Sequence[Run], bool]:
+        """The same, cut short where the runs are heavy, and whether more follow."""
+        found: list[Run] = []
+        weight, chunk = 0, _CHUNK
+        while weight < _HEAVY:
+            asked = min(chunk, page.limit + 1 - len(found))
+            part = await self.list(filter, replace(page, limit=asked))
+            found.extend(part)
+            if len(part) < asked:
+                return found, False
+            if len(found) > page.limit:
+                return found[: page.limit], True
+            weight += sum(size_of(run.definition.input) + size_of(run.outcome.output) for run in part)
+            page = replace(page, after=(part[-1].create_time, part[-1].id))
+            chunk *= 2
+        return found, True
 
     async def attempts(self, run_id: str) -> Sequence[Attempt]:
         """All attempts of a run, by number, with errors and tracebacks. NotFound."""

@@ -12,13 +12,18 @@ KEPT = 48 * 3600 * 1_000_000
 _NEVER = DocumentChange(Task("", 1, 0, 0, ""))
 
 
-async def earlier(committer: Committer, request: Request | None) -> str | None:
+async def earlier(committer: Committer, request: Request | None) -> Known | None:
     """What the same request made when it came before, although it would be refused now; None where it did not."""
     if request is None:
         return None
     # The store answers Known before anything else, and a second version of what does not exist is never stored.
     result = await committer.save(Group((), request, (_NEVER,)))
-    return result.run_id if isinstance(result, Known) and result.digest == request.digest else None
+    return result if isinstance(result, Known) and result.digest == request.digest else None
+
+
+def made_it(known: Known, create_time: int) -> bool:
+    """Whether what has the id now was made by that request: it may be gone, and its id somebody else's."""
+    return create_time <= known.expire_time - KEPT
 
 
 def reused(request_id: str) -> AlreadyExists:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 
 from msgspec import Struct
 
@@ -11,7 +12,7 @@ from runcast.server.engine.committer import Committer
 from runcast.server.engine.defining import no_provider, started_from
 from runcast.server.engine.journal import Journal
 from runcast.server.engine.ownership import Ownership
-from runcast.server.engine.repeating import KEPT, earlier, reused
+from runcast.server.engine.repeating import KEPT, earlier, made_it, reused
 from runcast.server.engine.request import Start, check, merged
 from runcast.server.engine.tasks import Tasks
 from runcast.server.model import lifecycle
@@ -20,6 +21,8 @@ from runcast.server.model.errors import AlreadyExists, FailedPrecondition, NotFo
 from runcast.server.model.provider import Provider
 from runcast.server.model.run import Checkpoint, Definition, Execution, Payload, Run, State
 from runcast.server.model.task import Task
+
+_TURN = 0.02
 
 _Begun = tuple[Change, asyncio.Future[Change | Result] | None]
 
@@ -61,7 +64,7 @@ class Starter:
         """One run. InvalidArgument, NotFound (provider or task), FailedPrecondition, AlreadyExists (run or request id),
         Unavailable."""
         task = await self._task(start.task) if start.task else None
-        begun = self._begun(start, task)
+        begun = self._sent(start, self._defined(start, task))
         outcome = await self._outcome_of(start, begun)
         if isinstance(outcome, RuncastError):
             raise outcome
@@ -78,7 +81,15 @@ class Starter:
         tasks: dict[str, Task | RuncastError] = {}
         for name in {start.task for start in starts if start.task}:
             tasks[name] = await self._task(name)
-        begun = [self._begun(start, tasks.get(start.task)) for start in starts]
+        defined: list[Definition | RuncastError] = []
+        clock = self._clock.monotonic
+        turn = clock()
+        for start in starts:
+            defined.append(self._defined(start, tasks.get(start.task)))
+            if clock() - turn > _TURN:  # large parameters take their time: others have theirs in between
+                await asyncio.sleep(0)
+                turn = clock()
+        begun = [self._sent(start, one) for start, one in zip(starts, defined, strict=True)]
         try:
             return [await self._outcome_of(start, one) for start, one in zip(starts, begun, strict=True)]
         finally:
@@ -101,27 +112,34 @@ class Starter:
         """What a request made that would be refused now: its task may have changed since."""
         if not start.request_id or start.validate_only:
             return None
-        run_id = await earlier(self._committer, _request(start, "", self._clock.now()))
-        return None if run_id is None else await self._made_before(start, run_id)
+        known = await earlier(self._committer, _request(start, "", self._clock.now()))
+        return None if known is None else await self._made_before(start, known)
 
-    async def _made_before(self, start: Start, run_id: str) -> Started:
-        try:
-            return Started(await self._journal.get(run_id), False)
-        except NotFound:
-            remedy = f"request id {start.request_id!r} started it, and it was deleted since: choose a new request id"
-            raise NotFound("run", run_id, remedy) from None
+    async def _made_before(self, start: Start, known: Known) -> Started:
+        with suppress(NotFound):
+            run = await self._journal.get(known.run_id)
+            if made_it(known, run.create_time):
+                return Started(run, False)
+        remedy = (
+            f"request id {start.request_id!r} started it, and it was deleted since: choose a new request id"
+        )
+        raise NotFound("run", known.run_id, remedy)
 
-    def _begun(self, start: Start, task: Task | RuncastError | None) -> _Begun | RuncastError:
+    def _defined(self, start: Start, task: Task | RuncastError | None) -> Definition | RuncastError:
         if isinstance(task, RuncastError):
             return task
         try:
-            return self._begin(start, task)
+            return self._definition(start, task)
         except RuncastError as error:
             return error
 
-    def _begin(self, start: Start, task: Task | None = None) -> _Begun:
-        """Check a request and send its run to be stored; without a future where it is only to be checked."""
-        return self._send(start, self._definition(start, task))
+    def _sent(self, start: Start, definition: Definition | RuncastError) -> _Begun | RuncastError:
+        if isinstance(definition, RuncastError):
+            return definition
+        try:
+            return self._send(start, definition)
+        except RuncastError as error:
+            return error
 
     def _send(self, start: Start, definition: Definition, checkpoint: Checkpoint | None = None) -> _Begun:
         """Make the run of a definition, claimed where there is a slot, and send it to be stored."""
@@ -229,7 +247,7 @@ class Starter:
         if isinstance(result, Known):
             if result.digest != start.digest:
                 raise reused(start.request_id)
-            return await self._made_before(start, result.run_id)
+            return await self._made_before(start, result)
         if start.use_existing:
             return Started(await self._journal.get(run_id), False)
         message = f"there is a run {run_id!r} already: choose another id, or ask for USE_EXISTING"

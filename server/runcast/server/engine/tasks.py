@@ -1,6 +1,7 @@
 """Stored tasks: kept, found, changed by compare-and-set, and read by whoever starts one."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -9,7 +10,7 @@ from runcast.server.engine.catalog import Catalog
 from runcast.server.engine.clock import Clock
 from runcast.server.engine.committer import Committer
 from runcast.server.engine.defining import check_task
-from runcast.server.engine.repeating import KEPT, earlier, reused
+from runcast.server.engine.repeating import KEPT, earlier, made_it, reused
 from runcast.server.engine.request import wrong_request_id
 from runcast.server.model.change import Group, Known, Request, Saved
 from runcast.server.model.document import DocumentChange, Kind
@@ -69,7 +70,7 @@ class Tasks:
             made = await earlier(self._committer, request)
             if made is None:
                 raise
-            return await self.get(made)
+            return await self._made(made)
         result = await self._committer.save(Group((), request, (DocumentChange(task),)))
         if isinstance(result, Saved):
             return task
@@ -78,7 +79,16 @@ class Tasks:
             raise AlreadyExists("task", task.id, message, reason="TASK_ID_TAKEN")
         if result.digest != digest:
             raise reused(request_id)
-        return await self.get(result.run_id)
+        return await self._made(result)
+
+    async def _made(self, known: Known) -> Task:
+        with suppress(NotFound):
+            task = await self.get(known.run_id)
+            if made_it(known, task.create_time):
+                return task
+        raise NotFound(
+            "task", known.run_id, "this request made it, and it was deleted since: choose a new request id"
+        )
 
     async def get(self, task_id: str) -> Task:
         """A task as it is committed. NotFound."""

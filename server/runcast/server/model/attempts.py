@@ -1,7 +1,7 @@
 """What an attempt does to its run, from its first report to its end or loss; pure functions like those of `lifecycle`."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from msgspec.structs import replace
 
@@ -42,8 +42,10 @@ from runcast.server.model.run import (
 )
 from runcast.server.model.timers import backoff, recovered_state
 
+_K = TypeVar("_K", Failure, EntityRef)
 KEPT_FAILURES = 1_000
 KEPT_REFS = 1_000
+_KEPT_BYTES = 512 * 1024
 _ABORTED = 10
 _TIMEOUTS = {
     StopCause.ATTEMPT_TIMEOUT: ("TIMEOUT_ATTEMPT", "the attempt timeout passed"),
@@ -95,11 +97,35 @@ def report(run: Run, attempt: int, reports: Sequence[Report], now: int) -> Chang
         fields["failure_count"] = run.failure_count + len(failures)
         fields["outcome"] = replace(
             run.outcome,
-            failures=(*run.outcome.failures, *failures)[:KEPT_FAILURES],
-            refs=(*run.outcome.refs, *refs)[:KEPT_REFS],
+            failures=_kept(run.outcome.failures, failures, KEPT_FAILURES),
+            refs=_kept(run.outcome.refs, refs, KEPT_REFS),
             summary=run.outcome.summary if summary is None else summary,
         )
     return next_version(run, now, tuple(bodies), parts=parts, checkpoint=checkpoint, **fields)
+
+
+def _kept(before: tuple[_K, ...], told: Sequence[_K], most: int) -> tuple[_K, ...]:
+    """What the run itself keeps of them: the first `most`, as long as they are not too large for an answer. All are in
+    the journal."""
+    if not told or len(before) >= most:
+        return before
+    room = _KEPT_BYTES - sum(map(_length, before))
+    kept: list[_K] = list(before)
+    for one in told:
+        room -= _length(one)
+        if room < 0 or len(kept) >= most:
+            break
+        kept.append(one)
+    return tuple(kept)
+
+
+def _length(told: Failure | EntityRef) -> int:
+    """At most so many bytes in UTF-8, and a little around them."""
+    if isinstance(told, Failure):
+        texts = (told.target, told.code, told.message)
+    else:
+        texts = (told.type, told.id, told.error)
+    return 16 + sum(len(text) if text.isascii() else 4 * len(text) for text in texts)
 
 
 def end(run: Run, attempt: int, how: End, now: int, dice: float) -> Change:

@@ -73,10 +73,14 @@ class Stale(Struct, frozen=True):
 
 
 class Known(Struct, frozen=True):
-    """Nothing of the group was stored: the request id was used already, for this run and a request of this digest."""
+    """Nothing of the group was stored: the request id was used already, for this run and a request of this digest.
+
+    `expire_time` is that of the stored request: it tells when it came.
+    """
 
     run_id: str
     digest: bytes
+    expire_time: int
 
 
 Result = Saved | Stale | Known

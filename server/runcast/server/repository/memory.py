@@ -205,7 +205,7 @@ class MemoryRepository(Repository):
         request = group.request
         known = self._requests.get((request.principal, request.request_id)) if request else None
         if known is not None:
-            return Known(known.run_id, known.digest)
+            return Known(known.run_id, known.digest, known.expire_time)
         versions: dict[str, int] = {}
         for change in group.changes:
             run = change.run

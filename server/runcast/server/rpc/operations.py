@@ -1,7 +1,6 @@
 """google.longrunning.Operations: runs as any Google client waits for, lists, cancels and deletes them. Never resumes one."""
 
 import re
-from itertools import islice
 
 from google.longrunning import operations_proto_pb2 as pb
 from google.protobuf.empty_pb2 import Empty
@@ -53,11 +52,11 @@ class OperationServicer:
             raise FeatureOff("return_partial_success is not served: all operations are reachable here")
         limit = pages.size_of(request.page_size)
         position = pages.position_of(request, request.page_token, int, str)
-        page = Page(limit + 1, (position[0], position[1]) if position else None)
-        runs = await self._engine.list(_filter(request.filter), page)
+        page = Page(limit, (position[0], position[1]) if position else None)
+        runs, more = await self._engine.page(_filter(request.filter), page)
         response = pb.ListOperationsResponse()
-        response.operations.extend(pages.fitting(operation_message(run) for run in islice(runs, limit)))
-        if len(response.operations) < len(runs):
+        response.operations.extend(pages.fitting(operation_message(run) for run in runs))
+        if more or len(response.operations) < len(runs):
             last = runs[len(response.operations) - 1]
             response.next_page_token = pages.token_for(request, last.create_time, last.id)
         return response

@@ -74,7 +74,7 @@ def _foreign() -> InvalidArgument:
 def _list_of(request: Message) -> str:
     bare = type(request)()
     bare.CopyFrom(request)
-    for field in ("page_token", "page_size", "view"):
+    for field in ("page_token", "page_size", "view", "after_sequence"):
         if field in bare.DESCRIPTOR.fields_by_name:
             bare.ClearField(field)
     raw = bare.DESCRIPTOR.full_name.encode() + bare.SerializeToString(deterministic=True)

@@ -54,7 +54,9 @@ class SQLiteRepository(Repository):
             "runcast-sqlite-reader", 2, lambda: Reader(connect_reader(path)), Reader.close
         )
         # A filter that selects few of many runs is slow to list; nothing else is to wait behind it.
-        self._lister = Workers("runcast-sqlite-lister", 1, lambda: Reader(connect_reader(path)), Reader.close)
+        self._lister = Workers(
+            "runcast-sqlite-lister", 1, lambda: Reader(connect_reader(path)), Reader.close, optional=True
+        )
 
     async def open(self) -> None:
         await self._writer.start()

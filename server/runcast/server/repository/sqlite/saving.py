@@ -251,7 +251,7 @@ class Saver:
         if group.request is not None:
             key = (group.request.principal, group.request.request_id)
             row = self._connection.execute(
-                "SELECT run_id, digest FROM requests WHERE principal = ? AND request_id = ?", key
+                "SELECT run_id, digest, expire_time FROM requests WHERE principal = ? AND request_id = ?", key
             ).fetchone()
             if row is not None:
                 return Known(*row)

@@ -18,14 +18,23 @@ class Workers(Generic[R]):
     """`count` threads, each with what `make` gave it; `drop` takes it back. Both run on the thread itself.
 
     Jobs start in the order they came. One that is running is never abandoned: whoever stops waiting for it changes
-    nothing about what it does.
+    nothing about what it does. With `optional` one that nobody waits for any more is not begun.
     """
 
-    def __init__(self, name: str, count: int, make: Callable[[], R], drop: Callable[[R], None]) -> None:
+    def __init__(
+        self,
+        name: str,
+        count: int,
+        make: Callable[[], R],
+        drop: Callable[[R], None],
+        *,
+        optional: bool = False,
+    ) -> None:
         self._name = name
         self._count = count
         self._make = make
         self._drop = drop
+        self._optional = optional
         self._jobs: SimpleQueue[_Entry[R]] = SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._ended: list[asyncio.Future[None]] = []
@@ -91,6 +100,8 @@ class Workers(Generic[R]):
         while (entry := self._jobs.get()) is not None:
             future, job = entry
             result = None
+            if self._optional and future.cancelled():
+                continue
             try:
                 result = job(resource)
             except BaseException as error:  # noqa: BLE001 - whoever waits gets it
