@@ -35,7 +35,7 @@ class Payload(_message.Message):
     `data`. For `artifact` it is the artifact's own, and ignored on input.
     """
     json: _builtins.str
-    """JSON text, as UTF-8. Stored and answered as it is: integers of any size stay exact. The server answers
+    """JSON text, as UTF-8. Stored and answered as it is: integers of up to 4,300 digits stay exact. The server answers
     parameters and results in this form.
     """
     data: _builtins.bytes

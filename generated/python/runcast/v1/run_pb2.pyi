@@ -241,11 +241,11 @@ class Run(_message.Message):
 
     @_builtins.property
     def failures(self) -> _containers.RepeatedCompositeFieldContainer[Global___Failure]:
-        """The first 1,000 targets that failed."""
+        """The first 1,000 targets that failed, as long as they take no more than 512 KiB."""
 
     @_builtins.property
     def refs(self) -> _containers.RepeatedCompositeFieldContainer[Global___EntityRef]:
-        """The first 1,000 things of the user's world that it touched."""
+        """The first 1,000 things of the user's world that it touched, as long as they take no more than 512 KiB."""
 
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:

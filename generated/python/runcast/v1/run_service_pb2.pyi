@@ -286,7 +286,9 @@ class BatchStartRunsResponse(_message.Message):
     RESULTS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___BatchStartRunsResponse.Result]:
-        """One for each request, in the same order."""
+        """One for each request, in the same order. Behind 1.5 MiB the runs come as in a BASIC list, and errors with ErrorInfo
+        only.
+        """
 
     def __init__(
         self,
@@ -1411,7 +1413,7 @@ Global___AttachRunRequest: _TypeAlias = AttachRunRequest  # noqa: Y015
 @_typing.final
 class AttachRunResponse(_message.Message):
     """What the server sends on an attached stream: `opened` once and first, then frames as WatchRun does, and between them
-    one result for each command.
+    one result for each command; one that comes when the run has ended may get none.
     """
 
     DESCRIPTOR: _descriptor.Descriptor

@@ -97,7 +97,9 @@ class Limits(_message.Message):
     max_page_size: _builtins.int
     """The largest page; a larger `page_size` counts as this. Default: 1,000."""
     max_kept_failures: _builtins.int
-    """Failed targets, and likewise refs, kept on a run. Default: 1,000. More are only counted."""
+    """Failed targets, and likewise refs, kept on a run: the first 1,000, up to 512 KiB. More are only counted, and in its
+    events.
+    """
     max_artifact_bytes: _builtins.int
     """One artifact, in bytes. 0: without limit."""
     @_builtins.property
