@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.cli.conftest import Call
 from tests.serving import ServerProcess
@@ -139,6 +140,16 @@ def test_an_address_of_a_browser_is_refused(call: Call, folder: Path, typed: str
 def test_an_address_without_a_port_has_the_usual_one(call: Call, folder: Path) -> None:
     assert setting(call, "server", "-s", "myhost")[0] == "myhost:7433"
     assert setting(call, "server", "-s", "unix:/run/x.sock")[0] == "unix:/run/x.sock"
+
+
+def test_settings_are_the_same_in_every_format(call: Call, folder: Path) -> None:
+    (folder / "runcast.toml").write_text('output = "yaml"\nprogress = "plain"')
+    shown = call("config", "show", "--origin", "-o", "yaml")
+    assert shown.code == 0, shown.err
+    listed = list(yaml.safe_load_all(shown.out))
+    listed = listed[0] if isinstance(listed[0], list) else listed
+    typed = [each for each in json.loads(call("config", "show", "--json").out) if each["name"] != "output"]
+    assert [each for each in listed if each["name"] != "output"] == typed
 
 
 @pytest.mark.parametrize(

@@ -194,6 +194,22 @@ def test_plain_progress_of_the_past_is_told_by_the_clock_of_then_and_seldom() ->
     assert "left" not in stream.getvalue()
 
 
+def test_plain_progress_of_the_past_is_as_seldom_between_log_lines_and_checkpoints() -> None:
+    clock = Clock()
+    clock.seconds = BEGIN + 100
+    view, story, stream = plain(clock)
+    for tenth in range(1000):
+        at = tenth / 10
+        view.event(story.event(at, progress={"completed": tenth, "total": 1000}), live=False)
+        view.event(story.event(at, log={"message": f"line {tenth}"}), live=False)
+        view.event(story.event(at, checkpoint_saved={}), live=False)
+    view.event(story.event(100, state_changed={"to_state": Run.STATE_SUCCEEDED}), live=False)
+    told = stream.getvalue().splitlines()
+    assert sum(" line " in each for each in told) == 1000
+    assert 10 <= sum("%" in each for each in told) <= 22
+    assert "999/1000" in told[-1]
+
+
 def test_a_plain_line_says_what_a_bar_says() -> None:
     clock = Clock()
     view, story, stream = plain(clock)

@@ -67,11 +67,15 @@ def _client(session: Session) -> list[dict[str, Any]]:
         {
             "of": "client",
             "name": name,
-            "value": "***" if name in SECRETS and setting.value else setting.value,
+            "value": "***" if name in SECRETS and setting.value else _plain(setting.value),
             "origin": setting.origin,
         }
         for name, setting in session.settings.items()
     ]
+
+
+def _plain(value: Any) -> Any:
+    return str(value) if isinstance(value, str) else value  # a choice is more than its text
 
 
 def _server(session: Session) -> list[dict[str, Any]]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 EVERY = 2.0
 """Seconds between two lines of progress, at least."""
 _REPLAYED = 20
+_TURNS = ("state_changed", "attempt_started", "attempt_finished")
 
 
 class Plain:
@@ -49,7 +50,7 @@ class Plain:
         if self._standing is None:
             return
         self._standing.take(event, live=live)
-        if event.WhichOneof("event") != "progress" or live:
+        if live or event.WhichOneof("event") in _TURNS:
             self._end_replay()
         for each in self._transcript.lines(event):
             self._write(as_text(each))
