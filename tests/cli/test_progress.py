@@ -207,7 +207,7 @@ def test_plain_progress_of_the_past_is_as_seldom_between_log_lines_and_checkpoin
     told = stream.getvalue().splitlines()
     assert sum(" line " in each for each in told) == 1000
     assert 10 <= sum("%" in each for each in told) <= 22
-    assert "999/1000" in told[-1]
+    assert "999/1,000" in told[-1]
 
 
 def test_a_plain_line_says_what_a_bar_says() -> None:
