@@ -127,6 +127,7 @@ def test_a_broken_file_also_keeps_a_server_from_starting(call: Call, folder: Pat
     ("typed", "remedy"),
     [
         ("http://localhost:7433", "Did you mean localhost:7433?"),
+        ("127.0.0.1:73069", "a port is 1 to 65535"),
         ("https://example.org/x", "Did you mean example.org:7433?"),
         ("grpc://[::1]:80", "Did you mean [::1]:80?"),
     ],

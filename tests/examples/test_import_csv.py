@@ -1,6 +1,7 @@
 """A CSV file gets into its table with every row exactly once, and what does not fit is named by its line."""
 
 import json
+import os
 import sqlite3
 import sys
 from collections.abc import Callable
@@ -269,6 +270,25 @@ class Overtaken(RecordingSyncContext):
 
     def raise_if_cancelled(self) -> None:
         take(self.source)
+
+
+class Truncating(RecordingSyncContext):
+    """Cuts the file off while it is read."""
+
+    __slots__ = ("source",)
+
+    def __init__(self, source: Path) -> None:
+        super().__init__()
+        self.source = source
+
+    def raise_if_cancelled(self) -> None:
+        os.truncate(self.source, self.source.stat().st_size // 2)
+
+
+def test_a_file_that_changes_while_it_is_read_is_no_success(source: Path) -> None:
+    with pytest.raises(ProviderError) as refused:
+        take(source, Truncating(source), batch=50)
+    assert refused.value.reason == "SOURCE_CHANGED"
 
 
 def test_a_file_that_changed_meanwhile_is_not_gone_on_with(source: Path) -> None:

@@ -138,7 +138,8 @@ def test_other_encodings_are_read_and_those_without_ascii_refused() -> None:
 def test_a_type_is_the_narrowest_that_all_values_fit_and_a_postal_code_stays_text() -> None:
     sample = [
         ["1", "1", "01067", "x", "", "1" * 19],
-        ["-2", "2.5e3", "10115", "", "", "2"],
+        ["-2", "2.5", "10115", "", "", "2"],
         ["", "", "", "", "", ""],
     ]
     assert infer(sample, 6, [""]) == ["integer", "real", "text", "text", "text", "text"]
+    assert infer([["+49123", "12e5", "3"], ["1", "1", ""]], 3, [""]) == ["text", "text", "integer"]

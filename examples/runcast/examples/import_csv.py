@@ -150,9 +150,8 @@ class Import:
         self.table = table
         self.most_bad = most_bad
         self.source = str(source.resolve())
-        state = source.stat()
-        self.size = state.st_size
-        self.version = f"{state.st_size}:{state.st_mtime_ns}"
+        self.size = source.stat().st_size
+        self.version = _version(source)
         self.wanted = _lines(ctx)
         saved = ctx.restore(Saved)
         if saved is None or saved.repair is not bool(self.wanted):
@@ -189,6 +188,10 @@ class Import:
             if time.monotonic() - last >= CHECKPOINT_EVERY:
                 self.ctx.checkpoint(self.saved)
                 last = time.monotonic()
+        if _version(Path(self.source)) != self.version:
+            raise _refusal(
+                "SOURCE_CHANGED", f"{self.source} changed while it was read; import it anew, with `existing`"
+            )
         if missed := [
             Bad(line, "MISSING", _NO_RECORD) for line in self.wanted if line >= self.standing.at.line
         ]:
@@ -309,3 +312,9 @@ def _names(header: list[str], needed: list[str]) -> list[str]:
 
 def _plural(word: str, number: int) -> str:
     return word if number == 1 else f"{word}s"
+
+
+def _version(source: Path) -> str:
+    """What tells that a file is another one than it was."""
+    state = source.stat()
+    return f"{state.st_size}:{state.st_mtime_ns}"

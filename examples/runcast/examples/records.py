@@ -198,9 +198,11 @@ def infer(rows: Sequence[list[str]], width: int, missing: Iterable[str]) -> list
 def _narrowest(values: list[str]) -> Type:
     if not values:
         return "text"
-    if all(map(_INTEGER.fullmatch, values)):
+    # A sign in front, an exponent: it may be a number, or a telephone's or an article's. As a text nothing is lost.
+    plain = not any(value[0] == "+" or "e" in value.lower() for value in values)
+    if plain and all(map(_INTEGER.fullmatch, values)):
         return "integer"
-    return "real" if all(map(_REAL.fullmatch, values)) else "text"
+    return "real" if plain and all(map(_REAL.fullmatch, values)) else "text"
 
 
 def keeps_ascii(encoding: str) -> bool:

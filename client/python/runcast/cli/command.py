@@ -154,7 +154,7 @@ def _session(context: typer.Context, common: Mapping[str, Any]) -> Session:
 
 def address(written: str) -> str:
     """The server's address as it was typed, with the usual port where there is none; Refused for one that only a
-    browser takes."""
+    browser takes, and for a port that there is not: gRPC would take another one."""
     scheme, found, rest = written.partition("://")
     if found and scheme.lower() in ("http", "https", "grpc", "grpcs", "tcp"):
         plain = rest.partition("/")[0] or DEFAULT_SERVER
@@ -162,6 +162,11 @@ def address(written: str) -> str:
         raise Refused(
             f"{written} is no address of a server: it is HOST:PORT, without {scheme}://",
             remedy=f"Did you mean {plain}?",
+        )
+    port = re.search(r":(\d+)$", written)
+    if port is not None and not 1 <= int(port[1][:10]) <= 65_535 and written.count(":") == 1:
+        raise Refused(
+            f"{written} is no address of a server: a port is 1 to 65535", remedy="Look at the number."
         )
     return f"{written}:{DEFAULT_SERVER.rpartition(':')[2]}" if re.fullmatch(r"[\w.-]+", written) else written
 

@@ -34,6 +34,7 @@ async def start(session: Session, provider: Name = None, **options: Unpack[Start
     async with session.client() as client:
         run = await client.start(ready.provider, ready.parameters, task=ready.task, **ready.options)
     session.format = session.format or Format.NAME
-    write_run(run, session)
+    # First, for the output may not take the id.
     session.tell(f"come back to it with:  {session.command('watch', run.id)}")
+    write_run(run, session)
     return Exit.SUCCEEDED
