@@ -23,6 +23,7 @@ PROVIDERS = (
         checkpointing=True,
         defaults=Spec(recovery=Recovery.RESUME),
     ),
+    Provider("resuming_on_watch", Execution.ASYNC, defaults=Spec(recovery=Recovery.RESUME_ON_WATCH)),
     Provider("retrying", Execution.ASYNC, idempotent=True, defaults=RETRYING),
     Provider("threaded", Execution.THREAD),
     Provider("unserved", Execution.SHELL),

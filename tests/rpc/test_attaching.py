@@ -186,7 +186,6 @@ def test_a_command_that_fails_is_answered_with_its_status_and_the_stream_goes_on
         ([{"open": {"run_id": "RUN"}}, {}], "INVALID_ARGUMENT", "INVALID_ARGUMENT"),
         ([{"open": {"run_id": "nobody"}}], "NOT_FOUND", "RUN_NOT_FOUND"),
         ([{"open": {"run_id": "RUN", "after_sequence": 999}}], "OUT_OF_RANGE", "SEQUENCE_AHEAD"),
-        ([{"open": {"run_id": "RUN", "ownership": {"policy": 2}}}], "UNIMPLEMENTED", "FEATURE_OFF"),
         ([{"open": {"run_id": "RUN", "ownership": {"attachment_id": "x" * 129}}}], "INVALID_ARGUMENT", "INVALID_ARGUMENT"),
         ([{"open": {"start": {"provider": "nobody"}}}], "NOT_FOUND", "PROVIDER_NOT_FOUND"),
         ([{"open": {"start": {"provider": "nothing", "wait": {"seconds": 1}}}}], "INVALID_ARGUMENT", "INVALID_ARGUMENT"),
@@ -342,8 +341,8 @@ async def test_commands_of_a_client_that_does_not_read_are_left_with_grpc() -> N
         await asyncio.Event().wait()
         yield b""
 
-    control: Any = None  # the commands ask for nothing
-    async with aclosing(Exchange(control, "run").items(frames(), requests())) as items:
+    nothing: Any = None  # the commands ask for nothing
+    async with aclosing(Exchange(nothing, "run", nothing).items(frames(), requests())) as items:
         await anext(items)
         for _ in range(100):
             await asyncio.sleep(0)

@@ -11,7 +11,7 @@ from runcast.server.engine.pending import Decide
 from runcast.server.model import lifecycle
 from runcast.server.model.change import Change, Group, Saved
 from runcast.server.model.errors import Fenced, InvalidArgument, NotFound, WrongState
-from runcast.server.model.run import Initiator, Run
+from runcast.server.model.run import Initiator, Recovery, Run, State
 from runcast.server.repository.abc import Repository
 
 _REASON = 1_024
@@ -55,18 +55,18 @@ class Control:
         decide = partial(
             _cancel, initiator=initiator, reason=reason[:_REASON], immediate=immediate, grace=grace
         )
-        return await self._decide(run_id, decide)
+        return await self.decide(run_id, decide)
 
     async def pause(self, run_id: str, *, reason: str = "", require_checkpoint: bool = False) -> Run:
         """Let the run stand still, now or once its code has stopped. FailedPrecondition: RUN_STATE, NOT_PAUSABLE,
         NO_CHECKPOINT."""
-        return await self._decide(
+        return await self.decide(
             run_id, lambda run, now: lifecycle.pause(run, now, reason[:_REASON], require_checkpoint)
         )
 
     async def resume(self, run_id: str) -> Run:
         """Let a run that stands still go on. WrongState."""
-        return await self._decide(run_id, lifecycle.resume)
+        return await self.decide(run_id, lifecycle.resume)
 
     async def delete(self, run_id: str) -> None:
         """Drop a final run with all that belongs to it but its request id; of several at once, one succeeds. WrongState."""
@@ -81,7 +81,11 @@ class Control:
             raise NotFound("run", run_id)
         self._on_removed(run_id)
 
-    async def _decide(self, run_id: str, decide: Decide) -> Run:
+    async def resume_for_watcher(self, run_id: str) -> Run:
+        """Let an INTERRUPTED run go on that waits for somebody to look at it; any other is left alone."""
+        return await self.decide(run_id, _resume_on_watch)
+
+    async def decide(self, run_id: str, decide: Decide) -> Run:
         """Change the run as `decide` says of its newest version; None there leaves it alone."""
         while True:
             owned = self._ownership.get(run_id)
@@ -103,3 +107,12 @@ def _cancel(
     run: Run, now: int, *, initiator: Initiator, reason: str, immediate: bool, grace: int | None
 ) -> Change | None:
     return lifecycle.cancel(run, now, initiator, reason=reason, immediate=immediate, grace=grace)
+
+
+def resumes_on_watch(run: Run) -> bool:
+    """Whether the run waits for somebody to look at it."""
+    return run.state is State.INTERRUPTED and run.spec.recovery is Recovery.RESUME_ON_WATCH
+
+
+def _resume_on_watch(run: Run, now: int) -> Change | None:
+    return lifecycle.resume(run, now) if resumes_on_watch(run) else None

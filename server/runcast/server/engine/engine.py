@@ -8,11 +8,12 @@ from functools import partial
 
 from msgspec.structs import replace
 
+from runcast.server.engine.attachments import Attachments
 from runcast.server.engine.board import Board
 from runcast.server.engine.catalog import Catalog
 from runcast.server.engine.clock import Clock
 from runcast.server.engine.committer import Committer
-from runcast.server.engine.control import Control
+from runcast.server.engine.control import Control, resumes_on_watch
 from runcast.server.engine.journal import Journal
 from runcast.server.engine.lease import Lease
 from runcast.server.engine.ownership import Ownership
@@ -80,7 +81,6 @@ class Engine:
             repository, self._journal, notifier, self._committer, executors, clock=clock, lease=self._lease
         )
         self.board = Board(self.boot_id, repository, self._journal, lambda: self.draining)
-        self._watcher = Watcher(self._journal, notifier, lambda: self.draining)
         self._sweeper = Sweeper(
             repository,
             self._committer,
@@ -93,6 +93,11 @@ class Engine:
         self.control = Control(
             repository, self._journal, self._committer, self._ownership, clock, on_removed=self._removed
         )
+        self._watcher = Watcher(
+            self._journal, notifier, lambda: self.draining, self.control.resume_for_watcher
+        )
+        self.attachments = Attachments(self.control, clock)
+        self._sweeper.on_sweep = self.attachments.renew
         self.tasks = Tasks(repository, self._committer, catalog, clock)
         self._starter = Starter(
             catalog,
@@ -137,6 +142,7 @@ class Engine:
             for executor in self._executors.values():
                 last_to_first.push_async_callback(executor.close)
             last_to_first.push_async_callback(self._ownership.close)
+            last_to_first.push_async_callback(self.attachments.close)
             last_to_first.push_async_callback(self._sweeper.close)
 
     def _lost(self) -> None:
@@ -241,12 +247,17 @@ class Engine:
         """The run, and the stored events behind `after` that come next. See Watcher.read."""
         return await self._watcher.read(run_id, after)
 
-    async def wait(self, run_id: str, seconds: float) -> Run:
-        """The run once it is final, or as it stands after that time or when the server drains. NotFound."""
+    async def wait(self, run_id: str, seconds: float, *, observe_only: bool = True) -> Run:
+        """The run once it is final, or as it stands after that time or when the server drains. NotFound.
+
+        Unless `observe_only`, a run goes on that was INTERRUPTED and waits for somebody to look at it.
+        """
         with self._notifier.subscribe(run_id, final_only=True) as news:
             run = await self.get(run_id)
             end = self._clock.monotonic() + seconds
             while not run.state.final and not self.draining:
+                if not observe_only and resumes_on_watch(run):
+                    run = await self.control.resume_for_watcher(run_id)
                 left = end - self._clock.monotonic()
                 if left <= 0 or not await news.wait(left):
                     return await self.get(run_id)

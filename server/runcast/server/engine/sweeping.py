@@ -49,6 +49,7 @@ class Sweeper:
         self._clock = clock
         self._boot_id = boot_id
         self._may_claim = may_claim
+        self.on_sweep: Callable[[], None] = lambda: None
         self._poked = asyncio.Event()
         self._next: int | None = None
         self._queued = 0
@@ -126,6 +127,7 @@ class Sweeper:
     async def sweep(self) -> bool:
         """Look once; True where more may be due at once."""
         self._poked.clear()
+        self.on_sweep()
         now = self._clock.now()
         if self._next is not None and self._next <= now:
             self._next = None

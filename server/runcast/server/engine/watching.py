@@ -1,13 +1,14 @@
 """Watches a run: a cursor on its journal, with no queue of its own."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 from msgspec import Struct
 
+from runcast.server.engine.control import resumes_on_watch
 from runcast.server.engine.journal import Journal
 from runcast.server.engine.tail import Batch
 from runcast.server.model.errors import OutOfRange
-from runcast.server.model.run import Run
+from runcast.server.model.run import Run, State
 from runcast.server.notifier.abc import Notifier
 
 
@@ -46,20 +47,31 @@ Frame = Snapshot | Gap | Batch | CaughtUp | Heartbeat | Completed | GoingAway
 
 
 class Watch(Struct, frozen=True, kw_only=True):
-    """What to watch: exclusively behind `after`, or from the last `last_events` on; heartbeats in seconds."""
+    """What to watch: exclusively behind `after`, or from the last `last_events` on; heartbeats in seconds.
+
+    Unless `observe_only`, a run goes on that was INTERRUPTED and waits for somebody to look at it.
+    """
 
     run_id: str
     after: int = 0
     last_events: int | None = None
     require_complete: bool = False
     heartbeat: float = 15.0
+    observe_only: bool = True
 
 
 class Watcher:
     """Follows runs for any number of streams."""
 
-    def __init__(self, journal: Journal, notifier: Notifier, going_away: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        notifier: Notifier,
+        going_away: Callable[[], bool],
+        resume: Callable[[str], Awaitable[Run]],
+    ) -> None:
         self._journal = journal
+        self._resume = resume
         self._notifier = notifier
         self._going_away = going_away
 
@@ -89,6 +101,9 @@ class Watcher:
                     cursor = batch.last
                     yield cursor, batch
                 run = await self._journal.get(what.run_id)
+                if run.state is State.INTERRUPTED and not what.observe_only and resumes_on_watch(run):
+                    await self._resume(what.run_id)
+                    continue
                 if run.state.final and cursor >= run.last_sequence:
                     yield cursor, Completed(run)
                     return

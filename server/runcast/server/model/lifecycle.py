@@ -13,6 +13,7 @@ from runcast.server.model.change import Change, Part
 from runcast.server.model.errors import FailedPrecondition, WrongState
 from runcast.server.model.event import AttemptStarted, Body, CancelRequested, Event, StateChanged
 from runcast.server.model.run import (
+    Attachment,
     Attempt,
     AttemptState,
     Cancellation,
@@ -21,11 +22,12 @@ from runcast.server.model.run import (
     Definition,
     Error,
     Initiator,
+    OnDisconnect,
     Run,
     State,
     StopCause,
 )
-from runcast.server.model.timers import after, due_stop, earliest, passed, wake_time
+from runcast.server.model.timers import after, due_stop, earliest, interest_end, passed, wake_time
 
 _WAITING = (State.SCHEDULED, State.QUEUED, State.BACKING_OFF)
 _STANDING = (State.PAUSED, State.INTERRUPTED)
@@ -236,6 +238,9 @@ def resume(run: Run, now: int) -> Change:
 def expire(run: Run, now: int) -> Change | None:
     """What the passing of time does to a run; None while its `wake_time` is ahead, and for a final run."""
     state = run.state
+    attachment = run.attachment
+    if attachment is not None and state is not State.CANCELLING and interest_end(attachment) <= now:
+        return _lose_interest(run, attachment, now)
     if state.executing:
         return _expire_executing(run, now)
     if state in (State.QUEUED, State.BACKING_OFF) and passed(run.run_deadline, now):
@@ -247,6 +252,21 @@ def expire(run: Run, now: int) -> Change | None:
             run, now, "TIMEOUT_QUEUE", "the queue timeout passed before a server had a free slot"
         )
     return None
+
+
+def _lose_interest(run: Run, attachment: Attachment, now: int) -> Change:
+    """The stream's lease ran out: its grace begins. The grace is over: what the owner wanted then."""
+    if attachment.gone_time is None:
+        return next_version(run, now, (), attachment=replace(attachment, gone_time=now))
+    left = replace(run, attachment=None)
+    reason = "its owner's stream was gone for longer than the grace"
+    pausable = run.state in _WAITING or (run.state is State.RUNNING and run.definition.pausable)
+    if attachment.policy is OnDisconnect.PAUSE and pausable:
+        return pause(left, now, reason)
+    cancelled = None
+    if attachment.policy is OnDisconnect.CANCEL:
+        cancelled = cancel(left, now, Initiator.DISCONNECT, reason=reason)
+    return cancelled or next_version(left, now, ())
 
 
 def _expire_executing(run: Run, now: int) -> Change | None:
@@ -308,6 +328,7 @@ def finish(
         "run_budget": None,
         "next_attempt_time": None,
         "expire_time": after(now, run.spec.retention),
+        "attachment": None,
         **fields,
     }
     return next_version(run, now, bodies, parts=parts, **end)

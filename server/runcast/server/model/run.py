@@ -233,6 +233,24 @@ class Cancellation(Struct, frozen=True, array_like=True):
     immediate: bool = False
 
 
+class OnDisconnect(IntEnum):
+    """What happens to a run whose owner's stream is gone for longer than the grace; the values are those of the wire."""
+
+    CANCEL = 2
+    PAUSE = 3
+
+
+class Attachment(Struct, frozen=True, array_like=True):
+    """Whose interest the run depends on: a lease of the stream that holds it until `held_until`, or, once that is gone,
+    `grace` microseconds from `gone_time` on."""
+
+    id: str
+    policy: OnDisconnect
+    grace: int
+    held_until: int
+    gone_time: int | None = None
+
+
 class Attempt(Struct, frozen=True, array_like=True):
     """One try at a run. The latest lives on the run (its error and traceback in the outcome), earlier ones in rows of their own."""
 
@@ -293,6 +311,7 @@ class Run(Struct, frozen=True, array_like=True):
     expire_time: int | None = None
     definition: Definition = Definition()
     outcome: Outcome = Outcome()
+    attachment: Attachment | None = None
 
     @property
     def spec(self) -> Spec:

@@ -1,6 +1,6 @@
 """When something must happen to a run although nobody calls: pure arithmetic over its state and its spec."""
 
-from runcast.server.model.run import Recovery, Retry, Run, State, StopCause
+from runcast.server.model.run import Attachment, Recovery, Retry, Run, State, StopCause
 
 _POISON = 5
 
@@ -21,6 +21,22 @@ def after(time: int | None, duration: int | None) -> int | None:
 
 def wake_time(run: Run) -> int | None:
     """The earliest instant at which `expire` would change the run."""
+    own = _own_wake_time(run)
+    attachment = run.attachment
+    return (
+        own
+        if attachment is None or run.state is State.CANCELLING
+        else earliest(own, interest_end(attachment))
+    )
+
+
+def interest_end(attachment: Attachment) -> int:
+    """When the owner's interest ends, as things stand: its stream's lease, or the grace after it."""
+    gone = attachment.gone_time
+    return attachment.held_until if gone is None else gone + attachment.grace
+
+
+def _own_wake_time(run: Run) -> int | None:
     state = run.state
     if state.executing:
         return _executing_wake_time(run)

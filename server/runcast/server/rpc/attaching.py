@@ -1,10 +1,9 @@
 """RunService, both directions in one call: a run's frames to the client, and its commands to the run."""
 
 import asyncio
-import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import aclosing
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from runcast.server.engine.control import Control
 from runcast.server.engine.engine import Engine
@@ -12,16 +11,18 @@ from runcast.server.engine.watching import Watch
 from runcast.server.model.errors import InvalidArgument, RuncastError
 from runcast.server.model.run import Run
 from runcast.server.rpc.control import cancelled, paused, resumed
-from runcast.server.rpc.following import followed_start_of, refuse_ownership, responses
+from runcast.server.rpc.following import followed_start_of, responses
 from runcast.server.rpc.frames import attached_bytes
 from runcast.server.rpc.handlers import Context
 from runcast.server.rpc.messages import fill_run
+from runcast.server.rpc.owners import owned, owner_of
 from runcast.server.rpc.status import status_of
 from runcast.v1 import run_service_pb2 as pb
 
 _ID = 128
 _LAST_FRAMES = ("completed", "going_away")
 _Messages: TypeAlias = AsyncIterator[pb.AttachRunRequest]
+_T = TypeVar("_T")
 _Item: TypeAlias = pb.AttachRunResponse | bytes | BaseException | None
 
 
@@ -34,36 +35,38 @@ class AttachServicer:
 
     async def AttachRun(self, requests: _Messages, context: Context) -> AsyncIterator[object]:  # noqa: N802
         """Open, then stream the run while its commands are done."""
-        attachment_id, run_id, after, created = await self._opened(await _first(requests))
-        what = Watch(run_id=run_id, after=after)
+        message = await _first(requests)
+        owner = owner_of(message.ownership, "open.ownership.")
+        run_id, created = await self._opened(message)
+        what = Watch(run_id=run_id, after=message.after_sequence, observe_only=message.observe_only)
         frames = responses(self._engine, self._now, what, pb.AttachRunResponse)
         async with aclosing(frames):
             snapshot = await anext(frames)
             opened = pb.AttachRunResponse()
-            opened.opened.attachment_id, opened.opened.created = attachment_id, created
+            opened.opened.attachment_id, opened.opened.created = owner.attachment_id, created
             opened.opened.run.CopyFrom(snapshot.frame.snapshot.run)  # type: ignore[union-attr]  # always comes first
-            yield opened
-            yield snapshot
-            async with aclosing(Exchange(self._engine.control, run_id).items(frames, requests)) as items:
-                async for item in items:
+            exchange = Exchange(
+                self._engine.control,
+                run_id,
+                lambda: self._engine.attachments.detach(run_id, owner.attachment_id),
+            )
+            items = _after((opened, snapshot), exchange.items(frames, requests))
+            async with aclosing(owned(self._engine, run_id, owner, items)) as stream:
+                async for item in stream:
                     yield item
 
-    async def _opened(self, message: pb.AttachRunRequest.Open) -> tuple[str, str, int, bool]:
-        """The attachment, the run, where to begin, and whether the run was made by this."""
-        if len(message.ownership.attachment_id) > _ID:
-            raise InvalidArgument.of("open.ownership.attachment_id", f"at most {_ID} characters")
+    async def _opened(self, message: pb.AttachRunRequest.Open) -> tuple[str, bool]:
+        """The run, and whether it was made by this."""
         if message.after_sequence < 0:
             expected = f"{message.after_sequence}: 0 for the start, or more"
             raise InvalidArgument.of("open.after_sequence", expected)
-        refuse_ownership(message.ownership)
-        attachment_id = message.ownership.attachment_id or f"attachment_{uuid.uuid4().hex}"
         target = message.WhichOneof("target")
         if target == "start":
             started = await self._engine.start(followed_start_of(message.start, "open.start."))
-            return attachment_id, started.run.id, message.after_sequence, started.created
+            return started.run.id, started.created
         if not message.run_id:
             raise InvalidArgument.of("open.run_id", "required: the id of a run, or `start`")
-        return attachment_id, message.run_id, message.after_sequence, False
+        return message.run_id, False
 
 
 async def _first(requests: _Messages) -> pb.AttachRunRequest.Open:
@@ -74,14 +77,23 @@ async def _first(requests: _Messages) -> pb.AttachRunRequest.Open:
     raise InvalidArgument.of("open", "required: the first message opens the stream")
 
 
+async def _after(first: tuple[_T, ...], rest: AsyncGenerator[_T, None]) -> AsyncGenerator[_T, None]:
+    async with aclosing(rest):
+        for item in first:
+            yield item
+        async for item in rest:
+            yield item
+
+
 class Exchange:
     """Frames and the results of commands in one stream, neither much ahead of the client's reading.
 
     `_turn` is held while a command is done, and taken for good by the last frame: so that comes behind the result.
     """
 
-    def __init__(self, control: Control, run_id: str) -> None:
+    def __init__(self, control: Control, run_id: str, detach: Callable[[], Awaitable[None]]) -> None:
         self._control = control
+        self._detach = detach
         self._run_id = run_id
         self._out: asyncio.Queue[_Item] = asyncio.Queue(maxsize=1)
         self._turn = asyncio.Lock()
@@ -129,6 +141,7 @@ class Exchange:
         async for message in requests:
             kind = message.WhichOneof("message")
             if kind == "detach":
+                await self._detach()
                 await self._out.put(None)
                 return
             if kind != "command":

@@ -3,18 +3,20 @@
 import asyncio
 import random
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing
 from typing import TypeAlias, TypeVar
 
 from runcast.server.engine.engine import Engine
 from runcast.server.engine.request import Start
 from runcast.server.engine.tail import Batch
 from runcast.server.engine.watching import Watch
-from runcast.server.model.errors import FeatureOff, InvalidArgument
+from runcast.server.model.errors import InvalidArgument
 from runcast.server.rpc.frames import batch_bytes, fill_frame, filtered_bytes, stream_age_message
 from runcast.server.rpc.handlers import Context
 from runcast.server.rpc.messages import EVENT_TYPES
+from runcast.server.rpc.owners import owned, owner_of
 from runcast.server.rpc.requests import run_id_of, start_of
-from runcast.server.rpc.units import bounded, heartbeat_of, known
+from runcast.server.rpc.units import bounded, heartbeat_of
 from runcast.v1 import run_service_pb2 as pb
 
 STREAM_AGE = 25 * 60.0
@@ -33,14 +35,16 @@ class FollowServicer:
 
     async def ExecuteRun(self, request: pb.ExecuteRunRequest, context: Context) -> AsyncIterator[object]:  # noqa: N802
         """Start, and stream to the end."""
-        refuse_ownership(request.ownership)
+        owner = owner_of(request.ownership, "ownership.")
         started = await self._engine.start(followed_start_of(request.start, "start."))
-        created = started.created
-        what = Watch(run_id=started.run.id)
-        async for response in responses(self._engine, self._now, what, pb.ExecuteRunResponse):
-            if created and isinstance(response, pb.ExecuteRunResponse):
-                response.created, created = True, False
-            yield response
+        created, run_id = started.created, started.run.id
+        what = Watch(run_id=run_id, observe_only=False)
+        frames = responses(self._engine, self._now, what, pb.ExecuteRunResponse)
+        async with aclosing(owned(self._engine, run_id, owner, frames)) as stream:
+            async for response in stream:
+                if created and isinstance(response, pb.ExecuteRunResponse):
+                    response.created, created = True, False
+                yield response
 
     async def WatchRun(self, request: pb.WatchRunRequest, context: Context) -> AsyncIterator[object]:  # noqa: N802
         """Stream a run from any point of its history."""
@@ -55,6 +59,7 @@ class FollowServicer:
             last_events=request.last_events if request.WhichOneof("start") == "last_events" else None,
             require_complete=request.require_complete,
             heartbeat=heartbeat,
+            observe_only=request.observe_only,
         )
         types = event_types_of(list(request.event_types))
         async for response in responses(self._engine, self._now, what, pb.WatchRunResponse, types):
@@ -82,15 +87,6 @@ async def responses(
                 return
     finally:
         await frames.aclose()  # type: ignore[attr-defined]  # an async generator
-
-
-def refuse_ownership(ownership: pb.Ownership) -> None:
-    """FeatureOff where the run is to depend on the stream."""
-    if known(ownership, "policy", "ownership.") not in (
-        pb.Ownership.DISCONNECT_POLICY_UNSPECIFIED,
-        pb.Ownership.DISCONNECT_POLICY_DETACH,
-    ):
-        raise FeatureOff("ownership is not switched on here: use DETACH, and CancelRun when you leave")
 
 
 def followed_start_of(request: pb.StartRunRequest, prefix: str) -> Start:

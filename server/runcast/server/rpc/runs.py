@@ -94,7 +94,7 @@ class RunServicer:
     async def WaitRun(self, request: pb.WaitRunRequest, context: Context) -> pb.WaitRunResponse:  # noqa: N802
         """Answer at the end, or after the time with the run as it stands."""
         seconds = _seconds(request.timeout, "timeout") if request.HasField("timeout") else _DEFAULT_WAIT
-        run = await self._engine.wait(run_id_of(request.run_id), seconds)
+        run = await self._engine.wait(run_id_of(request.run_id), seconds, observe_only=request.observe_only)
         if self._engine.draining and not run.state.final:
             message = "this server is shutting down; the run goes on: ask again, on any server"
             raise Unavailable(message, reason="DRAINING")

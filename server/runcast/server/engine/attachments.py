@@ -1,0 +1,102 @@
+"""Owners who want a run enough that it depends on their stream: each stream is a lease on it, stored with the run."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+
+from runcast.server.engine.clock import Clock
+from runcast.server.engine.control import Control
+from runcast.server.model import attachment as model
+from runcast.server.model.errors import NotFound, RuncastError
+from runcast.server.model.run import Attachment, OnDisconnect
+
+log = logging.getLogger(__name__)
+_HOLD = 60_000_000
+
+
+class Held:
+    """One open stream of an owner; `kept` says that its end is the server's doing, or that nothing depends on it."""
+
+    __slots__ = ("kept",)
+
+    def __init__(self) -> None:
+        self.kept = False
+
+
+class Attachments:
+    """The owners' streams that are open on this server.
+
+    A lease is `hold` microseconds long and renewed when half of it has passed: where the server dies, it runs out, and
+    the owner's grace begins when a server sees that.
+    """
+
+    def __init__(self, control: Control, clock: Clock, hold: int = _HOLD) -> None:
+        self._control = control
+        self._clock = clock
+        self._hold = hold
+        self._open: dict[tuple[str, str], int] = {}
+        self._renewed: dict[tuple[str, str], int] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def detach(self, run_id: str, attachment_id: str) -> None:
+        """Let the run go on by itself, if it depends on this owner. NotFound."""
+        await self._control.decide(run_id, lambda run, now: model.detach(run, attachment_id, now))
+
+    @asynccontextmanager
+    async def stream(
+        self, run_id: str, attachment_id: str, policy: OnDisconnect, grace: int
+    ) -> AsyncIterator[Held]:
+        """While a stream is open on which the run depends; a later owner takes the place of an earlier one.
+
+        When it ends, and is not `kept`, the owner's grace begins. NotFound.
+        """
+        key, held, now = (run_id, attachment_id), Held(), self._clock.now()
+        attachment = Attachment(attachment_id, policy, grace, now + self._hold)
+        self._open[key] = self._open.get(key, 0) + 1
+        self._renewed[key] = now
+        try:
+            await self._control.decide(run_id, lambda run, now: model.attach(run, attachment, now))
+            yield held
+        finally:
+            self._open[key] -= 1
+            if not self._open[key]:
+                del self._open[key]
+                self._renewed.pop(key, None)
+                if not held.kept:
+                    self._soon(self._leave(run_id, attachment))
+
+    async def _leave(self, run_id: str, attachment: Attachment) -> None:
+        await self._control.decide(run_id, lambda run, now: model.leave(run, attachment, now))
+
+    def renew(self) -> None:
+        """Renew the leases that have lasted for half of their time; called at every sweep."""
+        now = self._clock.now()
+        for key in self._open:
+            if now - self._renewed.get(key, 0) >= self._hold // 2:
+                self._renewed[key] = now
+                self._soon(self._renew(*key))
+
+    async def _renew(self, run_id: str, attachment_id: str) -> None:
+        until = self._clock.now() + self._hold
+        await self._control.decide(run_id, lambda run, now: model.hold(run, attachment_id, now, until))
+
+    def _soon(self, work: Coroutine[object, object, None]) -> None:
+        # Not by the stream itself: its own task is being cancelled, or is needed for something else.
+        task = asyncio.get_running_loop().create_task(self._quietly(work))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _quietly(self, work: Coroutine[object, object, None]) -> None:
+        try:
+            await work
+        except NotFound:
+            return
+        except RuncastError as error:
+            # The lease runs out instead.
+            log.warning("what became of an owner's stream could not be stored: %s", error)
+
+    async def close(self) -> None:
+        """Store what became of the streams that ended."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)

@@ -1,0 +1,69 @@
+"""Ownership in the contract: who wants a run so much that it depends on their stream."""
+
+import uuid
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import TypeVar
+
+from msgspec import Struct
+
+from runcast.server.engine.engine import Engine
+from runcast.server.model.errors import InvalidArgument
+from runcast.server.model.run import OnDisconnect
+from runcast.server.rpc.units import known, micros
+from runcast.v1 import run_service_pb2 as pb
+
+_GRACE = 30_000_000
+_LONGEST_GRACE = 24 * 3600 * 1_000_000
+_ID = 128
+T = TypeVar("T")
+
+
+class Owner(Struct, frozen=True):
+    """What a stream says of its ownership; `policy` is None where the run goes on without it. `grace` in microseconds.
+
+    `named`: the id is the client's own, which it comes back with.
+    """
+
+    attachment_id: str
+    named: bool
+    policy: OnDisconnect | None
+    grace: int
+
+
+def owner_of(message: pb.Ownership, prefix: str) -> Owner:
+    """The owner, with an id made where none was sent. InvalidArgument."""
+    if len(message.attachment_id) > _ID:
+        raise InvalidArgument.of(f"{prefix}attachment_id", f"at most {_ID} characters")
+    policy = known(message, "policy", prefix)
+    grace = micros(message.grace, f"{prefix}grace") if message.HasField("grace") else _GRACE
+    if grace > _LONGEST_GRACE:
+        raise InvalidArgument.of(f"{prefix}grace", f"{grace / 1e6:g} s: at most 24 hours")
+    named = bool(message.attachment_id)
+    attachment_id = message.attachment_id or f"attachment_{uuid.uuid4().hex}"
+    return Owner(attachment_id, named, OnDisconnect(policy) if policy in (2, 3) else None, grace)
+
+
+def owned(
+    engine: Engine, run_id: str, owner: Owner, frames: AsyncGenerator[T, None]
+) -> AsyncGenerator[T, None]:
+    """The frames of a stream on which the run depends while they flow, if the owner wants that."""
+    return frames if owner.policy is None and not owner.named else _owned(engine, run_id, owner, frames)
+
+
+async def _owned(
+    engine: Engine, run_id: str, owner: Owner, frames: AsyncGenerator[T, None]
+) -> AsyncGenerator[T, None]:
+    async with aclosing(frames):
+        if owner.policy is None:  # it may have been attached before, with another policy
+            await engine.attachments.detach(run_id, owner.attachment_id)
+            async for frame in frames:
+                yield frame
+            return
+        async with engine.attachments.stream(run_id, owner.attachment_id, owner.policy, owner.grace) as held:
+            try:
+                async for frame in frames:
+                    yield frame
+                held.kept = True  # its end was the server's doing, or the run's
+            finally:
+                held.kept = held.kept or engine.draining
