@@ -11,7 +11,6 @@ from runcast.client import (
     AttachedRun,
     Client,
     FailedPrecondition,
-    FeatureOff,
     NotFound,
     OutOfRange,
     Run,
@@ -124,11 +123,30 @@ async def test_whoever_detaches_leaves_the_run_alone(direct: Client) -> None:
         await until_state(again, "CANCELLED")
 
 
-async def test_a_server_that_does_not_know_owners_says_so(direct: Client) -> None:
+async def test_an_owner_that_leaves_ends_its_run_and_one_that_detaches_does_not(direct: Client) -> None:
     start = start_request("until_cancelled")
-    with pytest.raises(FeatureOff, match="ownership"):
-        async with direct.attach(start=start, on_disconnect="cancel", grace=0.0):
+    async with direct.attach(start=start, on_disconnect="cancel", grace=0.0) as left:
+        await anext(aiter(left))
+    assert state_name((await direct.wait(left.id)).state) == "CANCELLED"
+    start = start_request("until_cancelled")
+    async with direct.attach(start=start, on_disconnect="cancel", grace=0.0) as detached:
+        await anext(aiter(detached))
+        await detached.detach()
+    assert not is_final((await direct.wait(detached.id, timeout=0.5)).state)
+    await direct.cancel(detached.id)
+
+
+async def test_an_owner_whose_line_is_cut_comes_back_within_its_grace(
+    shaky: Client, direct: Client, proxy: Proxy
+) -> None:
+    proxy.limits.extend(1200 + 700 * number for number in range(4))
+    async with shaky.attach(
+        start=start_request("counter", {"to": 150}), on_disconnect="cancel", grace=30.0
+    ) as run:
+        async for _ in run:
             pass
+        assert run.result() == 150
+        assert run.reconnects >= 2
 
 
 async def test_events_come_exactly_once_over_a_line_that_is_cut_again_and_again(
