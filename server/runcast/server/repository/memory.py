@@ -33,7 +33,7 @@ _REMOVED_AT_ONCE = 100
 SAVED = Saved()
 
 
-def _monotonic() -> int:
+def monotonic() -> int:
     """Microseconds of a clock that nobody sets."""
     return time.monotonic_ns() // 1000
 
@@ -102,7 +102,7 @@ class MemoryRepository(Repository):
     scheme = "memory"
     durability = Durability.PROCESS
 
-    def __init__(self, *, clock: Callable[[], int] = _monotonic) -> None:
+    def __init__(self, *, clock: Callable[[], int] = monotonic) -> None:
         self._clock = clock
         self._is_open = False
         self._clear()
@@ -339,6 +339,24 @@ class MemoryRepository(Repository):
         if change.checkpoint is not None:
             self._checkpoints[run.id] = change.checkpoint
         self._attempts[run.id].update((attempt.number, attempt) for attempt in change.closed)
+
+    def _put(
+        self,
+        run: Run,
+        checkpoint: Checkpoint | None,
+        attempts: Iterable[Attempt],
+        refs: dict[str, set[str]],
+    ) -> None:
+        """Hold a run that was stored before, its events aside."""
+        key = self._keys[run.id] = next(self._next_key)
+        self._created.put((run.create_time, run.id))
+        self._runs[run.id] = run
+        self._indexes.put(key, run)
+        if checkpoint is not None:
+            self._checkpoints[run.id] = checkpoint
+        if refs:
+            self._refs[run.id] = refs
+        self._attempts[run.id].update((attempt.number, attempt) for attempt in attempts)
 
     def _queued(self, provider: str, free: int, found: Mapping[str, None]) -> Iterable[tuple[Any, ...]]:
         order = self._indexes.queued.get(provider)

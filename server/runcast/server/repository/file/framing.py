@@ -1,0 +1,122 @@
+"""Bytes on disk: the header of a file, and the checksummed frames behind it.
+
+Both files of a store begin with a header: magic, format, kind, generation, the store's id, the id of the snapshot (a
+journal has that of the snapshot which it continues), a checksum, and one byte that says whether a journal belongs to
+it. A frame is magic, length, running number, checksum, payload. Its checksum is keyed by the snapshot's id: a frame that
+was left on the disk by another file is never taken for one of this file.
+"""
+
+import struct
+from collections.abc import Iterator
+from hashlib import blake2b
+from typing import NamedTuple
+
+FORMAT = 1
+MAGIC = b"\x89RunC\r\n\x1a"
+SNAPSHOT, JOURNAL = b"S", b"J"
+ALONE, CONTINUED = b"\x0f", b"\xf0"
+"""Complete without a journal, or to be read with one; no flipped bit makes one of the other."""
+
+_HEADER = struct.Struct(">8sHcxQ16s16s")
+_CHECKSUM = 16
+AT_FLAG = _HEADER.size + _CHECKSUM
+START = AT_FLAG + 1
+"""Where the first frame is."""
+
+_FRAME_MAGIC = b"\xf5\x00rc"
+_FRAME = struct.Struct(">4sIQ")
+_OVERHEAD = _FRAME.size + _CHECKSUM
+LONGEST = 2**32 - 1
+
+
+class Header(NamedTuple):
+    """What a file says of itself."""
+
+    kind: bytes
+    generation: int
+    store: bytes
+    snapshot: bytes
+    flag: bytes = CONTINUED
+
+
+class Damaged(Exception):
+    """The bytes at `offset` are not what was written; where `newer`, a newer program wrote them."""
+
+    def __init__(self, offset: int, cause: str, *, newer: bool = False) -> None:
+        super().__init__(cause)
+        self.offset = offset
+        self.cause = cause
+        self.newer = newer
+
+
+def encode_header(header: Header) -> bytes:
+    """The first bytes of a file."""
+    fixed = _HEADER.pack(MAGIC, FORMAT, header.kind, header.generation, header.store, header.snapshot)
+    return fixed + blake2b(fixed, digest_size=_CHECKSUM).digest() + header.flag
+
+
+def is_ours(start: bytes) -> bool:
+    """Whether a file that begins like this may be one of a store."""
+    return start[: len(MAGIC)] == MAGIC
+
+
+def decode_header(data: bytes, kind: bytes) -> Header:
+    """The header that a file of this kind begins with. Damaged."""
+    if not is_ours(data) or len(data) < START:
+        raise Damaged(0, "its header is damaged")
+    fixed = data[: _HEADER.size]
+    _, written, found, generation, store, snapshot = _HEADER.unpack(fixed)
+    if written > FORMAT:
+        raise Damaged(0, f"a newer version of this program wrote it (format {written})", newer=True)
+    flag = data[AT_FLAG:START]
+    sound = blake2b(fixed, digest_size=_CHECKSUM).digest() == data[_HEADER.size : AT_FLAG]
+    if not sound or found != kind or flag not in (ALONE, CONTINUED):
+        raise Damaged(0, "its header is damaged")
+    return Header(kind, generation, store, snapshot, flag)
+
+
+def frame(payload: bytes, number: int, snapshot: bytes) -> bytes:
+    """The payload as the file's frame of this number."""
+    head = _FRAME.pack(_FRAME_MAGIC, len(payload), number)
+    return b"".join((head, _digest(head, payload, snapshot), payload))
+
+
+def _digest(head: bytes | memoryview, payload: bytes | memoryview, snapshot: bytes) -> bytes:
+    digest = blake2b(head, key=snapshot, digest_size=_CHECKSUM)
+    digest.update(payload)
+    return digest.digest()
+
+
+def _frame_at(data: memoryview, offset: int, snapshot: bytes) -> tuple[int, memoryview] | None:
+    """Number and payload of the sound frame at `offset`, or None."""
+    start = offset + _OVERHEAD
+    if start > len(data):
+        return None
+    head = data[offset : offset + _FRAME.size]
+    magic, length, number = _FRAME.unpack(head)
+    if magic != _FRAME_MAGIC or start + length > len(data):
+        return None
+    payload = data[start : start + length]
+    if _digest(head, payload, snapshot) != data[offset + _FRAME.size : start]:
+        return None
+    return number, payload
+
+
+def frames(data: bytes, snapshot: bytes) -> Iterator[tuple[int, memoryview]]:
+    """The payloads of a file in their order, each with the offset behind it, up to the first that is not sound.
+
+    Damaged where a sound frame is behind that one, or one has another number than its place.
+    """
+    view = memoryview(data)
+    offset, expected = START, 0
+    while (found := _frame_at(view, offset, snapshot)) is not None:
+        number, payload = found
+        if number != expected:
+            raise Damaged(offset, f"record {expected} is missing")
+        offset, expected = offset + _OVERHEAD + len(payload), expected + 1
+        yield offset, payload
+    behind = data.find(_FRAME_MAGIC, offset + 1)
+    while behind >= 0:
+        if _frame_at(view, behind, snapshot) is not None:
+            raise Damaged(offset, f"record {expected} is damaged, and sound ones are behind it")
+        behind = data.find(_FRAME_MAGIC, behind + 1)
