@@ -126,7 +126,7 @@ class SimulatedDisk(Disk):
         inode = self._seen().get(path)
         return None if inode is None else inode.content()
 
-    def create(self, path: Path, mode: int = 0o644) -> File:
+    def create(self, path: Path, like: Path) -> File:
         self.step(f"create {path.name}")
         inode = _Inode()
         self._links.append(_Link(path, inode))

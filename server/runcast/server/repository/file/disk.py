@@ -1,6 +1,7 @@
 """The few things a store asks of a file system; tests put one in its place that forgets, tears and fails."""
 
 import os
+import stat
 from contextlib import suppress
 from pathlib import Path
 
@@ -59,11 +60,13 @@ class Disk:
         except FileNotFoundError:
             return None
 
-    def create(self, path: Path, mode: int = 0o644) -> File:
-        """A new, empty file in place of what was at `path`."""
-        with suppress(FileNotFoundError):
-            path.unlink()
-        return File(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode))
+    def create(self, path: Path, like: Path) -> File:
+        """A new, empty file in place of what was at `path`, with the permissions of `like` where there is one."""
+        self.remove(path)
+        file = File(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644))
+        with suppress(OSError):
+            path.chmod(stat.S_IMODE(like.stat().st_mode))
+        return file
 
     def update(self, path: Path) -> File:
         """The file at `path`, as it is."""

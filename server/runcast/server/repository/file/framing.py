@@ -2,8 +2,8 @@
 
 Both files of a store begin with a header: magic, format, kind, generation, the store's id, the id of the snapshot (a
 journal has that of the snapshot which it continues), a checksum, and one byte that says whether a journal belongs to
-it. A frame is magic, length, running number, checksum, payload. Its checksum is keyed by the snapshot's id: a frame that
-was left on the disk by another file is never taken for one of this file.
+it. A frame is magic, length, running number, a checksum of these, one of all, payload. Checksums are keyed by the
+snapshot's id: what another file left on the disk, or a payload quotes, is never taken for a frame of this file.
 """
 
 import struct
@@ -25,8 +25,8 @@ START = AT_FLAG + 1
 
 _FRAME_MAGIC = b"\xf5\x00rc"
 _FRAME = struct.Struct(">4sIQ")
-_OVERHEAD = _FRAME.size + _CHECKSUM
-LONGEST = 2**32 - 1
+_HEAD = _FRAME.size + 8
+_OVERHEAD = _HEAD + _CHECKSUM
 
 
 class Header(NamedTuple):
@@ -78,6 +78,7 @@ def decode_header(data: bytes, kind: bytes) -> Header:
 def frame(payload: bytes, number: int, snapshot: bytes) -> bytes:
     """The payload as the file's frame of this number."""
     head = _FRAME.pack(_FRAME_MAGIC, len(payload), number)
+    head += blake2b(head, key=snapshot, digest_size=8).digest()
     return b"".join((head, _digest(head, payload, snapshot), payload))
 
 
@@ -87,36 +88,41 @@ def _digest(head: bytes | memoryview, payload: bytes | memoryview, snapshot: byt
     return digest.digest()
 
 
-def _frame_at(data: memoryview, offset: int, snapshot: bytes) -> tuple[int, memoryview] | None:
-    """Number and payload of the sound frame at `offset`, or None."""
-    start = offset + _OVERHEAD
-    if start > len(data):
+def _head_at(data: memoryview, offset: int, snapshot: bytes) -> tuple[int, int] | None:
+    """Number and end of the frame whose head is sound at `offset`, or None."""
+    if offset + _OVERHEAD > len(data):
         return None
-    head = data[offset : offset + _FRAME.size]
-    magic, length, number = _FRAME.unpack(head)
-    if magic != _FRAME_MAGIC or start + length > len(data):
+    fixed = data[offset : offset + _FRAME.size]
+    magic, length, number = _FRAME.unpack(fixed)
+    if magic != _FRAME_MAGIC:
         return None
-    payload = data[start : start + length]
-    if _digest(head, payload, snapshot) != data[offset + _FRAME.size : start]:
+    if blake2b(fixed, key=snapshot, digest_size=8).digest() != data[offset + _FRAME.size : offset + _HEAD]:
         return None
-    return number, payload
+    return number, offset + _OVERHEAD + length
 
 
 def frames(data: bytes, snapshot: bytes) -> Iterator[tuple[int, memoryview]]:
     """The payloads of a file in their order, each with the offset behind it, up to the first that is not sound.
 
-    Damaged where a sound frame is behind that one, or one has another number than its place.
+    Damaged where that cannot be the one frame that a crash cut short: something is behind it, or behind its place the
+    head of another frame; or where a frame has another number than its place.
     """
     view = memoryview(data)
     offset, expected = START, 0
-    while (found := _frame_at(view, offset, snapshot)) is not None:
-        number, payload = found
+    while (head := _head_at(view, offset, snapshot)) is not None:
+        number, end = head
         if number != expected:
             raise Damaged(offset, f"record {expected} is missing")
-        offset, expected = offset + _OVERHEAD + len(payload), expected + 1
+        payload = view[offset + _OVERHEAD : end]
+        digest = view[offset + _HEAD : offset + _OVERHEAD]
+        if end > len(data) or _digest(view[offset : offset + _HEAD], payload, snapshot) != digest:
+            if end < len(data):
+                raise Damaged(offset, f"record {expected} is damaged, and there are more behind it")
+            return
+        offset, expected = end, expected + 1
         yield offset, payload
     behind = data.find(_FRAME_MAGIC, offset + 1)
     while behind >= 0:
-        if _frame_at(view, behind, snapshot) is not None:
-            raise Damaged(offset, f"record {expected} is damaged, and sound ones are behind it")
+        if _head_at(view, behind, snapshot) is not None:
+            raise Damaged(offset, f"record {expected} is damaged, and there are more behind it")
         behind = data.find(_FRAME_MAGIC, behind + 1)

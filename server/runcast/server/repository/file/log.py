@@ -63,6 +63,8 @@ class Log:
         """Read what is stored, each payload in order, and make ready to append. StorageError, and nothing is changed,
         where it cannot be read."""
         header, old, end = self._load(apply)
+        if header is not None:
+            self._disk.update(self._path).close()  # may it be written? Nothing is changed yet.
         # Another server may have been killed before its last rename or write was durable, and we have read it.
         self._disk.sync_folder(self._path.parent)
         for path in (self._path, self._journal_path):
@@ -173,12 +175,13 @@ class Log:
         raise refusal(self._path, f"its journal {self._journal_path} belongs to {what}", remedy)
 
     def _damaged(self, path: Path, error: Damaged) -> StorageError:
+        whose = "" if path == self._path else f"its journal {path}: "
         if error.newer:
-            return refusal(path, error.cause, "start that version, or name another file")
+            return refusal(self._path, f"{whose}{error.cause}", "start that version, or name another file")
         remedy = (
             "restore a copy of the store (the snapshot, and its journal if it has one); nothing was changed"
         )
-        return refusal(path, f"at byte {error.offset}: {error.cause}", remedy)
+        return refusal(self._path, f"{whose}at byte {error.offset}: {error.cause}", remedy)
 
     def _replace_snapshot(self, payloads: Iterable[bytes], flag: bytes) -> None:
         header = Header(SNAPSHOT, self._generation + 1, self._store, self._new_id(), flag)
@@ -196,7 +199,7 @@ class Log:
         self._disk.sync_folder(self._path.parent)
 
     def _write_snapshot(self, path: Path, header: Header, payloads: Iterable[bytes]) -> int:
-        file = self._disk.create(path)
+        file = self._disk.create(path, self._path)
         try:
             file.write(0, encode_header(header))
             size, number = START, 0
@@ -214,7 +217,7 @@ class Log:
     def _start_journal(self) -> None:
         header = Header(JOURNAL, self._generation, self._store, self._snapshot)
         new = _new(self._journal_path)
-        file = self._disk.create(new)
+        file = self._disk.create(new, self._path)
         try:
             file.write(0, encode_header(header))
             file.sync()
