@@ -219,6 +219,7 @@ async def test_a_record_is_written_and_synced_by_one_call_of_the_system(
     for n in range(3):
         await store.save([group(a_run(f"{n}-{m}")) for m in range(50)])
     assert flags == [os.RWF_DSYNC] * 3
+    assert store._log._generation == 1  # also the first calls of a new store cost no more
     assert await save(store, a_run("0-0")) == Stale("0-0")
     assert len(flags) == 3  # what is not stored is not written
 

@@ -99,7 +99,6 @@ class Log:
             self._drop_journal()
         else:
             self._start_journal()
-            self.broken = False
 
     def seal(self, payloads: Callable[[], Iterable[bytes]]) -> None:
         """Leave the snapshot complete alone: as it is where the journal is empty, else renewed."""
@@ -228,6 +227,7 @@ class Log:
             raise
         self.close()
         self._journal, self._number, self.journal_size = file, 0, START
+        self.broken = False
 
     def _continue_journal(self, data: bytes, end: int) -> None:
         """Cut a torn tail, and make durable what was read: it may never have been synced."""
