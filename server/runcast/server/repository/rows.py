@@ -26,7 +26,7 @@ def _row_fields() -> list[tuple[Any, ...]]:
 if TYPE_CHECKING:
     Row = Run
 else:
-    Row = msgspec.defstruct("Row", _row_fields(), frozen=True, array_like=True)
+    Row = msgspec.defstruct("Row", _row_fields(), frozen=True, array_like=True, gc=False)
 _AT_DEFINITION, _AT_OUTCOME = (Run.__struct_fields__.index(name) for name in _PARTS)
 
 

@@ -19,7 +19,7 @@ _NO_DEFINITION = Definition()
 _NO_OUTCOME = Outcome()
 
 
-class Kept(Struct, frozen=True, array_like=True, tag=1):
+class Kept(Struct, frozen=True, array_like=True, gc=False, tag=1):
     """A run of a snapshot, without its journal. `refs`: ids by type."""
 
     row: Row
@@ -46,14 +46,14 @@ class Kept(Struct, frozen=True, array_like=True, tag=1):
         return whole(self.row, self.definition, self.outcome)
 
 
-class Told(Struct, frozen=True, array_like=True, tag=2):
+class Told(Struct, frozen=True, array_like=True, gc=False, tag=2):
     """The next events of a snapshot's run."""
 
     run_id: str
     events: tuple[Event, ...]
 
 
-class Asked(Struct, frozen=True, array_like=True, tag=3):
+class Asked(Struct, frozen=True, array_like=True, gc=False, tag=3):
     """A request id of a snapshot."""
 
     principal: str
@@ -73,14 +73,14 @@ class Asked(Struct, frozen=True, array_like=True, tag=3):
         return Request(self.principal, self.request_id, self.digest, self.run_id, self.expire_time)
 
 
-class Written(Struct, frozen=True, array_like=True, tag=4):
+class Written(Struct, frozen=True, array_like=True, gc=False, tag=4):
     """A document of a snapshot."""
 
     kind: Kind
     document: Document
 
 
-class _Change(Struct, frozen=True, array_like=True):
+class _Change(Struct, frozen=True, array_like=True, gc=False):
     row: Row
     definition: Definition | None
     outcome: Outcome | None
@@ -111,13 +111,13 @@ class _Change(Struct, frozen=True, array_like=True):
         return Change(run, self.events, self.parts, self.checkpoint, self.closed)
 
 
-class _Group(Struct, frozen=True, array_like=True):
+class _Group(Struct, frozen=True, array_like=True, gc=False):
     changes: tuple[_Change, ...]
     request: Asked | None
     documents: tuple[DocumentChange, ...]
 
 
-class Did(Struct, frozen=True, array_like=True, tag=5):
+class Did(Struct, frozen=True, array_like=True, gc=False, tag=5):
     """The groups of a call that were stored."""
 
     stored: tuple[_Group, ...]
@@ -149,13 +149,13 @@ class Did(Struct, frozen=True, array_like=True, tag=5):
         ]
 
 
-class Removed(Struct, frozen=True, array_like=True, tag=6):
+class Removed(Struct, frozen=True, array_like=True, gc=False, tag=6):
     """Runs that are gone."""
 
     run_ids: tuple[str, ...]
 
 
-class Pruned(Struct, frozen=True, array_like=True, tag=7):
+class Pruned(Struct, frozen=True, array_like=True, gc=False, tag=7):
     """Request ids that had expired by then are gone."""
 
     now: int

@@ -1,10 +1,11 @@
 """The file repository: a state in memory, and a log that every change is in before the state has it."""
 
 import asyncio
+import gc
 import logging
 import os
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -262,7 +263,8 @@ class _Held:
         self._lock = locking.lock(real, refusal)
         self.log = Log(real, disk, partial(os.urandom, 16))
         try:
-            self.log.open(apply)
+            with _without_collections():
+                self.log.open(apply)
         except BaseException as error:
             self.close()
             if isinstance(error, OSError):
@@ -276,6 +278,18 @@ class _Held:
                 self.log.close()
         finally:
             os.close(self._lock)
+
+
+@contextmanager
+def _without_collections() -> Iterator[None]:
+    """What is read is all kept, and there are no cycles in it: looking for some takes most of the time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 async def _after(last: "asyncio.Future[Any] | None", work: Callable[[], Awaitable[T]]) -> T:
