@@ -122,15 +122,17 @@ def test_a_crash_while_a_store_is_opened_after_a_crash_loses_nothing_either() ->
                 continue
             seen.add(key)
             second = Store(SimulatedDisk(tree))
-            low, high = store.words, store.attempted
+            second.words, second.attempted = store.words, store.attempted
 
-            def at(again: str, second: Store = second, low: Saying = low, high: Saying = high) -> None:
-                for _ in check_lost_power(second.disk, low, high, f"{step}, then {again}"):
+            def at(again: str, second: Store = second) -> None:
+                where = f"{step}, then {again}"
+                for _ in check_lost_power(second.disk, second.words, second.attempted, where):
                     pass
 
             second.disk.before = at
             second.open()
-            at("opened")
+            second.say("z")
+            at("said")
 
     watched(store, lose_power_again)
 
