@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from runcast.server.repository.abc import Repository
+from runcast.server.repository.file import FileRepository
 from runcast.server.repository.memory import MemoryRepository
 from runcast.server.repository.sqlite import SQLiteRepository
 
@@ -15,6 +16,7 @@ Make = Callable[[Path, Clock], Repository]
 
 BACKENDS: dict[str, Make] = {
     "memory": lambda folder, clock: MemoryRepository(clock=clock),
+    "file": lambda folder, clock: FileRepository(folder / "runs", clock=clock),
     "sqlite": lambda folder, clock: SQLiteRepository(folder / "runs.db", clock=clock),
 }
 

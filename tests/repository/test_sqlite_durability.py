@@ -2,21 +2,18 @@
 
 import random
 import sqlite3
-import subprocess
-import sys
-import threading
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 from msgspec import structs
 
-from runcast.server.model.change import Durability, Known, Part, Saved, Stale
+from runcast.server.model.change import Durability, Known, Part
 from runcast.server.model.event import Event
-from runcast.server.model.run import Checkpoint, EntityRef, Page, RunFilter
+from runcast.server.model.run import Checkpoint, EntityRef, RunFilter
 from runcast.server.repository.sqlite import SQLiteRepository
-from tests.repository.builders import NOW, a_request, a_run, an_attempt, change, following, group, save
-from tests.repository.storm import VERSIONS
+from tests.repository.builders import NOW, a_request, a_run, an_attempt, change, group, save
+from tests.repository.killing import check_all, killed
 from tests.repository.strategies import a_full_run, filled
 
 ALL = RunFilter()
@@ -92,56 +89,17 @@ async def test_the_hot_row_stays_small(sqlite: SQLiteRepository, path: Path) -> 
     assert len(row) <= 1024
 
 
-def storm(path: Path, seconds: float) -> dict[str, int]:
-    """Kill a storm this long after its first acknowledgement; answers each acknowledged run's version."""
-    command = [sys.executable, "-m", "tests.repository.storm", str(path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
-        assert child.stdout
-        said = [child.stdout.readline()]
-        killer = threading.Timer(seconds, child.kill)
-        killer.start()
-        said += child.stdout.readlines()
-        killer.join()
-    # A line that was cut says nothing.
-    pairs = (line.split() for line in said if line.endswith("\n"))
-    return {run_id: int(version) for run_id, version in pairs}
-
-
 @pytest.mark.crash
 async def test_what_was_acknowledged_survives_a_kill(path: Path) -> None:
     seed = random.randrange(10**6)
     choose = random.Random(seed)
     for kill in range(3):
         store = path.with_name(f"{kill}.db")
-        acknowledged = storm(store, choose.uniform(0.0, 0.5))
+        acknowledged = killed("sqlite", store, choose.uniform(0.0, 0.5))
         repository = SQLiteRepository(store)
         await repository.open()
         try:
-            runs = {run.id: run for run in await repository.list(ALL, Page(1_000_000))}
-            for run_id, version in acknowledged.items():
-                assert runs[run_id].version >= version, f"seed {seed}, kill {kill}: {run_id} was lost"
-            for run in runs.values():
-                await check(repository, run.id, f"seed {seed}, kill {kill}: {run.id}")
-                twin = run.id[:-1] + ("b" if run.id.endswith("a") else "a")
-                assert runs[twin].version == run.version, (
-                    f"seed {seed}, kill {kill}: half a group of {run.id}"
-                )
-            first = runs[next(iter(acknowledged))]
-            assert await save(repository, first) == Stale(first.id)
-            assert await save(repository, following(first), following(runs[f"{first.id[:-1]}b"])) == Saved()
+            await check_all(repository, acknowledged, f"seed {seed}, kill {kill}")
         finally:
             await repository.close()
         assert is_sound(store)
-
-
-async def check(repository: SQLiteRepository, run_id: str, where: str) -> None:
-    """A run's parts and journal belong to its version."""
-    run = await repository.get(run_id)
-    assert 0 <= run.version < VERSIONS
-    assert run.outcome.summary == (f"{run.version}" if run.version else ""), where
-    events = await repository.events(run_id, 0, 100)
-    assert [event.sequence for event in events] == [*range(1, run.last_sequence + 1)], where
-    request = a_request("-".join(run_id.split("-")[:2]), "other")
-    known = await save(repository, request=request)
-    assert isinstance(known, Known)
-    assert (known.run_id, known.digest) == (run_id[:-1] + "a", f"digest of {run_id[:-1]}a".encode()), where

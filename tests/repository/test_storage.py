@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from runcast.server.model.errors import InvalidArgument
+from runcast.server.repository.file import FileRepository
 from runcast.server.repository.memory import MemoryRepository
 from runcast.server.repository.sqlite import SQLiteRepository
 from runcast.server.repository.storage import repository_at
@@ -33,10 +34,24 @@ def test_a_sqlite_url_has_three_slashes_before_a_relative_and_four_before_an_abs
 
 
 @pytest.mark.parametrize(
-    "url", ["file:///runs", "postgres://host/db", "postgresql://host/db", "redis://host"]
+    ("url", "path"),
+    [
+        ("file:///runs", "runs"),
+        ("file:///data/runs", "data/runs"),
+        ("file:////var/lib/runs", "/var/lib/runs"),
+        ("file:///a%20b%3F%2525", "a b?%25"),
+        ("FILE:///runs", "runs"),
+    ],
 )
+def test_a_file_url_is_read_in_the_same_way(url: str, path: str) -> None:
+    repository = repository_at(url)
+    assert isinstance(repository, FileRepository)
+    assert repository._path == Path(path)
+
+
+@pytest.mark.parametrize("url", ["postgres://host/db", "postgresql://host/db", "redis://host"])
 def test_a_backend_that_is_planned_is_not_in_this_version(url: str) -> None:
-    with pytest.raises(InvalidArgument, match=r"is not in this version; known are memory://, sqlite:///"):
+    with pytest.raises(InvalidArgument, match=r"is not in this version; known are memory://, file:///"):
         repository_at(url)
 
 
@@ -45,10 +60,10 @@ def test_a_backend_that_is_planned_is_not_in_this_version(url: str) -> None:
     [
         "", "runs.db", "/var/runs.db", "mysql://host/db", "sqlite:", "sqlite://", "sqlite:///", "sqlite:////",
         "sqlite://runs.db", "sqlite://host/runs.db", "sqlite:///runs.db?mode=ro", "sqlite:///runs.db#x",
-        "sqlite:///folder/", "sqlite:///a%00b", "memory://host", "memory:///path", "sqlite://[/x", ":memory:",
+        "file:", "file:///", "file:///folder/", "file://host/runs", "file:///runs?x=1", "sqlite:///folder/", "sqlite:///a%00b", "memory://host", "memory:///path", "sqlite://[/x", ":memory:",
     ],
 )  # fmt: skip
 def test_any_other_url_is_refused_with_what_is_known(url: str) -> None:
-    with pytest.raises(InvalidArgument, match="known are memory://, sqlite:///") as error:
+    with pytest.raises(InvalidArgument, match="known are memory://, file:///") as error:
         repository_at(url)
     assert [violation.field for violation in error.value.violations] == ["storage"]

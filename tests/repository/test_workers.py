@@ -9,7 +9,7 @@ from functools import partial
 import pytest
 
 from runcast.server.model.errors import Unavailable
-from runcast.server.repository.sqlite.workers import Workers
+from runcast.server.repository.workers import Workers
 
 
 class Resource:

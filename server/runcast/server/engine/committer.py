@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from runcast.server.model.change import Change, Group, Result, Saved
+from runcast.server.model.change import Change, Group, Refused, Result, Saved
 from runcast.server.model.errors import RuncastError, Unavailable
 from runcast.server.repository.abc import Repository
 
@@ -96,7 +96,8 @@ class Committer:
 
     async def _save(self, groups: list[Group]) -> list[Result | RuncastError]:
         try:
-            return [*await self._repository.save(groups)]
+            results = await self._repository.save(groups)
+            return [result.error if isinstance(result, Refused) else result for result in results]
         except RuncastError as error:
             return [error] * len(groups)
         except Exception:

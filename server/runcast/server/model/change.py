@@ -6,6 +6,7 @@ from enum import IntEnum
 from msgspec import Struct, structs
 
 from runcast.server.model.document import DocumentChange
+from runcast.server.model.errors import RuncastError
 from runcast.server.model.event import Event
 from runcast.server.model.run import Attempt, Checkpoint, Run
 
@@ -83,7 +84,13 @@ class Known(Struct, frozen=True):
     expire_time: int
 
 
-Result = Saved | Stale | Known
+class Refused(Struct, frozen=True):
+    """Nothing of the group was stored, for a reason of its own; the other groups of the call do not suffer from it."""
+
+    error: RuncastError
+
+
+Result = Saved | Stale | Known | Refused
 
 
 def fold(changes: Sequence[Change]) -> Change:

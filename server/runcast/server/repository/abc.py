@@ -38,7 +38,7 @@ class Repository(ABC):
 
         Within one call, later groups see earlier ones, and later changes of a group earlier ones. A group is Known
         where its request id is stored already (and not pruned since), whatever its changes; Stale where a run or document
-        of it is not exactly one version behind (version 0: where the id is taken); else Saved. A new run's definition is stored
+        of it is not exactly one version behind (version 0: where the id is taken); Refused where the store has no room for it; else Saved. A new run's definition is stored
         whatever the change's parts say. Events are the caller's to number. Nothing is visible to readers before it is
         durable; where this raises, nothing of the call is stored.
         """

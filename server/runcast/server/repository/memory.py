@@ -10,7 +10,18 @@ from typing import Any
 
 from msgspec import structs
 
-from runcast.server.model.change import Change, Durability, Group, Known, Part, Request, Result, Saved, Stale
+from runcast.server.model.change import (
+    Change,
+    Durability,
+    Group,
+    Known,
+    Part,
+    Refused,
+    Request,
+    Result,
+    Saved,
+    Stale,
+)
 from runcast.server.model.document import Document, DocumentChange, Kind, kind_of
 from runcast.server.model.errors import NotFound, Unavailable
 from runcast.server.model.event import Event
@@ -19,9 +30,10 @@ from runcast.server.repository.abc import Repository
 from runcast.server.repository.selection import require_sound, selects
 
 _REMOVED_AT_ONCE = 100
+SAVED = Saved()
 
 
-def _monotonic() -> int:
+def monotonic() -> int:
     """Microseconds of a clock that nobody sets."""
     return time.monotonic_ns() // 1000
 
@@ -75,15 +87,28 @@ def _queued(key: int, run: Run) -> tuple[Any, ...] | None:
     return (-run.spec.priority, queue_time, key, run.id)
 
 
+class _Ahead:
+    """The versions and request ids that earlier groups of a call lead to."""
+
+    def __init__(self) -> None:
+        self.runs: dict[str, int] = {}
+        self.documents: dict[tuple[Kind, str], int] = {}
+        self.requests: dict[tuple[str, str], Request] = {}
+
+
 class MemoryRepository(Repository):
     """Everything in dictionaries. What was saved stays until the object goes, also over `close` and `open`."""
 
     scheme = "memory"
     durability = Durability.PROCESS
 
-    def __init__(self, *, clock: Callable[[], int] = _monotonic) -> None:
+    def __init__(self, *, clock: Callable[[], int] = monotonic) -> None:
         self._clock = clock
         self._is_open = False
+        self._clear()
+
+    def _clear(self) -> None:
+        """Hold nothing."""
         self._next_key = itertools.count()
         self._keys: dict[str, int] = {}
         self._runs: dict[str, Run] = {}
@@ -106,7 +131,11 @@ class MemoryRepository(Repository):
 
     async def save(self, groups: Sequence[Group]) -> Sequence[Result]:
         self._require_open()
-        return [self._save(group) for group in groups]
+        results = self._judged(groups)
+        for group, result in zip(groups, results, strict=True):
+            if type(result) is Saved:
+                self._store(group)
+        return results
 
     async def get(self, run_id: str) -> Run:
         self._require_open()
@@ -192,6 +221,9 @@ class MemoryRepository(Repository):
 
     async def prune_requests(self, now: int) -> int:
         self._require_open()
+        return self._prune(now)
+
+    def _prune(self, now: int) -> int:
         gone = [key for key, request in self._requests.items() if request.expire_time <= now]
         for key in gone:
             del self._requests[key]
@@ -199,41 +231,75 @@ class MemoryRepository(Repository):
 
     def _require_open(self) -> None:
         if not self._is_open:
-            raise Unavailable("memory:// is closed")
+            raise Unavailable(f"{self.scheme}:// is closed")
 
-    def _save(self, group: Group) -> Result:
+    def _judged(self, groups: Sequence[Group]) -> Sequence[Result]:
+        """What becomes of each group, once those before it are stored; nothing is stored yet."""
+        ahead = _Ahead()
+        return [self._judge(group, ahead) for group in groups]
+
+    def _judge(self, group: Group, ahead: _Ahead) -> Result:
         request = group.request
-        known = self._requests.get((request.principal, request.request_id)) if request else None
-        if known is not None:
-            return Known(known.run_id, known.digest, known.expire_time)
+        if request is not None:
+            key = (request.principal, request.request_id)
+            known = self._requests.get(key) or ahead.requests.get(key)
+            if known is not None:
+                return Known(known.run_id, known.digest, known.expire_time)
+        runs = self._advanced(group, ahead)
+        if isinstance(runs, str):
+            return Stale(runs)
+        documents = self._rewritten(group, ahead)
+        if isinstance(documents, str):
+            return Stale(documents)
+        refused = self._refusal(group)
+        if refused is not None:
+            return refused
+        ahead.runs.update(runs)
+        ahead.documents.update(documents)
+        if request is not None:
+            ahead.requests[request.principal, request.request_id] = request
+        return SAVED
+
+    def _refusal(self, group: Group) -> Refused | None:
+        """Why a group that could be stored is not; here nothing is refused."""
+        return None
+
+    def _advanced(self, group: Group, ahead: _Ahead) -> dict[str, int] | str:
+        """The versions of the group's runs once it is stored, or the run that is not at the version before."""
         versions: dict[str, int] = {}
         for change in group.changes:
             run = change.run
-            stored = self._runs.get(run.id)
-            if run.version != versions.get(run.id, -1 if stored is None else stored.version) + 1:
-                return Stale(run.id)
+            before = versions.get(run.id, ahead.runs.get(run.id))
+            if before is None:
+                stored = self._runs.get(run.id)
+                before = -1 if stored is None else stored.version
+            if run.version != before + 1:
+                return run.id
             versions[run.id] = run.version
-        stale = self._stale_document(group)
-        if stale is not None:
-            return Stale(stale)
+        return versions
+
+    def _rewritten(self, group: Group, ahead: _Ahead) -> dict[tuple[Kind, str], int] | str:
+        """The same of the documents; -1 is the version of one that does not exist."""
+        versions: dict[tuple[Kind, str], int] = {}
+        for change in group.documents:
+            document, kind = change.document, kind_of(change.document)
+            before = versions.get((kind, document.id), ahead.documents.get((kind, document.id)))
+            if before is None:
+                stored = self._documents[kind].get(document.id)
+                before = -1 if stored is None else stored.version
+            if document.version != before + 1 or (change.removed and before < 0):
+                return document.id
+            versions[kind, document.id] = -1 if change.removed else document.version
+        return versions
+
+    def _store(self, group: Group) -> None:
+        """Store what was judged to be."""
         for change in group.changes:
             self._apply(change)
         for written in group.documents:
             self._write(written)
-        if request is not None:
-            self._requests[request.principal, request.request_id] = request
-        return Saved()
-
-    def _stale_document(self, group: Group) -> str | None:
-        versions: dict[tuple[Kind, str], int] = {}
-        for change in group.documents:
-            document, kind = change.document, kind_of(change.document)
-            stored = self._documents[kind].get(document.id)
-            version = versions.get((kind, document.id), -1 if stored is None else stored.version)
-            if document.version != version + 1 or (change.removed and version < 0):
-                return document.id
-            versions[kind, document.id] = -1 if change.removed else document.version
-        return None
+        if group.request is not None:
+            self._requests[group.request.principal, group.request.request_id] = group.request
 
     def _write(self, change: DocumentChange) -> None:
         document, kind = change.document, kind_of(change.document)
@@ -273,6 +339,24 @@ class MemoryRepository(Repository):
         if change.checkpoint is not None:
             self._checkpoints[run.id] = change.checkpoint
         self._attempts[run.id].update((attempt.number, attempt) for attempt in change.closed)
+
+    def _put(
+        self,
+        run: Run,
+        checkpoint: Checkpoint | None,
+        attempts: Iterable[Attempt],
+        refs: dict[str, set[str]],
+    ) -> None:
+        """Hold a run that was stored before, its events aside."""
+        key = self._keys[run.id] = next(self._next_key)
+        self._created.put((run.create_time, run.id))
+        self._runs[run.id] = run
+        self._indexes.put(key, run)
+        if checkpoint is not None:
+            self._checkpoints[run.id] = checkpoint
+        if refs:
+            self._refs[run.id] = refs
+        self._attempts[run.id].update((attempt.number, attempt) for attempt in attempts)
 
     def _queued(self, provider: str, free: int, found: Mapping[str, None]) -> Iterable[tuple[Any, ...]]:
         order = self._indexes.queued.get(provider)

@@ -6,8 +6,14 @@ from urllib.parse import unquote, urlsplit
 from runcast.server.model.errors import InvalidArgument
 from runcast.server.repository.abc import Repository
 
-KNOWN = ("memory://", "sqlite:///relative/path", "sqlite:////absolute/path")
-_PLANNED = ("file", "postgres", "postgresql", "redis", "rediss")
+KNOWN = (
+    "memory://",
+    "file:///relative/path",
+    "file:////absolute/path",
+    "sqlite:///relative/path",
+    "sqlite:////absolute/path",
+)
+_PLANNED = ("postgres", "postgresql", "redis", "rediss")
 
 
 def repository_at(url: str) -> Repository:
@@ -18,13 +24,15 @@ def repository_at(url: str) -> Repository:
         raise _wrong(f"{url!r} is no URL: {error}") from error
     if parts.scheme in _PLANNED:
         raise _wrong(f"{parts.scheme}:// is not in this version")
-    if parts.scheme not in ("memory", "sqlite"):
+    if parts.scheme not in ("memory", "sqlite", "file"):
         raise _wrong(f"{url!r} names no backend")
     if parts.query or parts.fragment:
         raise _wrong(f"{url!r} has options, and {parts.scheme}:// takes none")
     if parts.netloc:
         raise _wrong(f"{url!r} names a host, and {parts.scheme}:// has none")
-    return _memory(url, parts.path) if parts.scheme == "memory" else _sqlite(url, parts.path)
+    if parts.scheme == "memory":
+        return _memory(url, parts.path)
+    return _in_a_file(url, parts.scheme, parts.path)
 
 
 def _memory(url: str, path: str) -> Repository:
@@ -35,10 +43,14 @@ def _memory(url: str, path: str) -> Repository:
     return MemoryRepository()
 
 
-def _sqlite(url: str, path: str) -> Repository:
+def _in_a_file(url: str, scheme: str, path: str) -> Repository:
     name = unquote(path)[1:]
     if not name or name.endswith("/") or "\0" in name:
         raise _wrong(f"{url!r} names no file")
+    if scheme == "file":
+        from runcast.server.repository.file import FileRepository
+
+        return FileRepository(Path(name))
     from runcast.server.repository.sqlite import SQLiteRepository
 
     return SQLiteRepository(Path(name))

@@ -1,10 +1,9 @@
 """Between the model's structs and the blobs of the tables: msgpack."""
 
 from collections.abc import Sequence
-from typing import Any, TypeVar, cast
+from typing import TypeVar, cast
 
 import msgspec
-from msgspec import NODEFAULT, structs
 from msgspec.msgpack import Decoder, Encoder
 
 from runcast.server.model.document import Document, Kind
@@ -12,32 +11,14 @@ from runcast.server.model.errors import DataLoss
 from runcast.server.model.event import Event
 from runcast.server.model.run import Attempt, Checkpoint, Definition, Outcome, Run
 from runcast.server.model.task import Task
+from runcast.server.repository.rows import Row, bare, whole
 
 T = TypeVar("T")
 
 encode = Encoder().encode
 """Any struct of the model, or a tuple of them, as a blob."""
 
-_PARTS = ("definition", "outcome")
-
-
-def _row_fields() -> list[tuple[Any, ...]]:
-    """The fields of Run, in their order, with the parts as None: a field appended to Run reads as its default."""
-    fields: list[tuple[Any, ...]] = []
-    for field in structs.fields(Run):
-        if field.name in _PARTS:
-            fields.append((field.name, None, None))
-        elif field.default is NODEFAULT:
-            fields.append((field.name, field.type))
-        else:
-            fields.append((field.name, field.type, field.default))
-    return fields
-
-
-_Row = msgspec.defstruct("Row", _row_fields(), frozen=True, array_like=True)
-_AT_DEFINITION, _AT_OUTCOME = (Run.__struct_fields__.index(name) for name in _PARTS)
-
-_row = Decoder(_Row)
+_row = Decoder(Row)
 _definition = Decoder(Definition)
 _outcome = Decoder(Outcome)
 _events = Decoder(tuple[Event, ...])
@@ -49,16 +30,13 @@ _NO_OUTCOME = Outcome()
 
 def encode_row(run: Run) -> bytes:
     """The hot row: the run without its definition and outcome."""
-    # Nothing checks the types of fields but the decoder, and that is _Row's.
-    return encode(structs.replace(run, definition=None, outcome=None))
+    return encode(bare(run))
 
 
 def decode_run(run_id: str, row: bytes, definition: bytes | None, outcome: bytes | None) -> Run:
     """The run from its hot row and its parts; no outcome blob means an empty outcome. DataLoss."""
-    values = list(structs.astuple(_decode(_row, row, run_id, "runs")))
-    values[_AT_DEFINITION] = decode_definition(run_id, definition)
-    values[_AT_OUTCOME] = decode_outcome(run_id, outcome)
-    return Run(*values)
+    kept = _decode(_row, row, run_id, "runs")
+    return whole(kept, decode_definition(run_id, definition), decode_outcome(run_id, outcome))
 
 
 def decode_definition(run_id: str, blob: bytes | None) -> Definition:

@@ -1,13 +1,12 @@
 """What happens before a SQLite file is used: is it there, ours, known to this version, writable and unused?"""
 
-import fcntl
-import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
 from runcast.server.model.errors import StorageError
+from runcast.server.repository import locking
 
 APPLICATION_ID = int.from_bytes(b"RunC", "big")
 MIGRATION_SET = "runcast"
@@ -48,23 +47,7 @@ def look(path: Path) -> None:
 
 def lock(path: Path) -> int:
     """The descriptor that holds the store's lock until it is closed. StorageError where another server holds it."""
-    name = f"{path}.lock"
-    try:
-        descriptor = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    except OSError as error:
-        remedy = f"let the server's user write to the folder {path.parent}"
-        raise refusal(path, f"its lock {name} cannot be made: {error.strerror}", remedy) from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        raise refusal(path, "it is in use by another server", "stop that one, or name another file") from None
-    except OSError as error:
-        os.close(descriptor)
-        raise refusal(
-            path, f"its folder has no file locks: {error.strerror}", "put it on a local disk"
-        ) from error
-    return descriptor
+    return locking.lock(path, refusal)
 
 
 def connect_writer(path: Path, *, void_leases: bool) -> sqlite3.Connection:

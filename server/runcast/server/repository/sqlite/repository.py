@@ -15,8 +15,8 @@ from runcast.server.repository.abc import Repository
 from runcast.server.repository.selection import require_sound
 from runcast.server.repository.sqlite.opening import connect_reader
 from runcast.server.repository.sqlite.reading import Reader
-from runcast.server.repository.sqlite.workers import Workers
 from runcast.server.repository.sqlite.writing import Writer
+from runcast.server.repository.workers import Workers
 
 R = TypeVar("R")
 T = TypeVar("T")
