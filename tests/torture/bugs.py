@@ -1,0 +1,2 @@
+"""x"""
+def named(name): raise KeyError(name)
