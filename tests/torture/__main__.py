@@ -21,7 +21,9 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=500, help="of a crash storm; half of them at failpoints")
     parser.add_argument("--freezes", type=int, default=200, help="of a zombie storm")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
-    parser.add_argument("--storage", default=SQLITE, help="URL with {folder} where the storm's folder is to be")
+    parser.add_argument(
+        "--storage", default=SQLITE, help="URL with {folder} where the storm's folder is to be"
+    )
     parser.add_argument("--bug", action="append", default=[], help="with this deliberate bug: must be caught")
     asked = parser.parse_args()
     print(f"torture: seed {asked.seed}")

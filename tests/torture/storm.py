@@ -114,7 +114,8 @@ async def _at_work(plan: Plan, addresses: Sequence[str]) -> AsyncIterator[tuple[
     history = History(plan.folder / "history.jsonl")
     doors = [Door(addresses, random.Random(f"{plan.seed} door {n}")) for n in range(plan.clients)]
     clients = [
-        Client(f"c{n}", door, history, f"{plan.seed} client {n}", plan.providers) for n, door in enumerate(doors)
+        Client(f"c{n}", door, history, f"{plan.seed} client {n}", plan.providers)
+        for n, door in enumerate(doors)
     ]
     tasks = [asyncio.create_task(client.work(), name=client.name) for client in clients]
     for client, task in zip(clients, tasks, strict=True):
