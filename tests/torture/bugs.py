@@ -139,7 +139,7 @@ def no_fsync(patch: Patch) -> None:
 
 @bug(
     "a lost run is taken back whatever happened to it meanwhile",
-    "engine/test_two_servers.py::test_one_run_is_rescued_by_one_server_only",
+    "torture/test_rivals.py::test_of_two_that_rescue_a_run_at_once_one_comes_too_late",
     ZOMBIES,
 )
 def rescue_without_compare_and_set(patch: Patch) -> None:
@@ -184,7 +184,7 @@ def half_a_group(patch: Patch) -> None:
 
 @bug(
     "a change that may have been stored is told to nobody",
-    "engine/test_owning.py::test_whoever_waits_for_an_end_that_was_stored_without_an_answer_hears_of_it",
+    "engine/test_board.py::test_a_change_stored_unheard_is_told",
 )
 def doubt_ignored(patch: Patch) -> None:
     patch(engine.Engine, "_doubt", lambda *_: None)
@@ -274,7 +274,7 @@ def cancelled_after_its_end(patch: Patch) -> None:
 
 @bug(
     "the slot of abandoned code is given away while the code still runs",
-    "executor/test_stopping.py::test_an_abandoned_attempt_keeps_its_slot_and_gives_it_back_once",
+    "executor/test_stopping.py::test_code_that_does_not_stop_is_killed_or_abandoned",
 )
 def abandoned_slot_given_away(patch: Patch) -> None:
     def careless(self: Any) -> None:

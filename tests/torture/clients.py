@@ -69,12 +69,21 @@ class Door:
 class Client:
     """Starts one run after the other, each followed to its end, until it is told that it is enough."""
 
-    def __init__(self, name: str, door: Door, history: History, seed: str, providers: Sequence[str]) -> None:
+    def __init__(
+        self,
+        name: str,
+        door: Door,
+        history: History,
+        seed: str,
+        providers: Sequence[str],
+        pauses: Sequence[float],
+    ) -> None:
         self.name = name
         self.door = door
         self.history = history
         self.random = random.Random(seed)
         self.providers = providers
+        self.pauses = pauses
         self.enough = asyncio.Event()
         self.ended = 0
         self.task: asyncio.Task[None] | None = None
@@ -104,7 +113,7 @@ class Client:
     async def start(self, request_id: str) -> str:
         """Start a run, now and then twice at once under its one request id; answers its id."""
         steps, provider = self.random.randint(8, 40), self.random.choice(self.providers)
-        parameters = f'{{"steps": {steps}, "pause": {self.random.choice((0, 0.001, 0.004, 0.02))}}}'
+        parameters = f'{{"steps": {steps}, "pause": {self.random.choice(self.pauses)}}}'
         request = pb.StartRunRequest(
             request_id=request_id, provider=provider, input={"json": parameters},
             labels={"request": request_id}, overrides={"timeouts": {"cancel_grace": {"seconds": 1}}},

@@ -63,6 +63,15 @@ def judge(facts: Iterable[Fact], truth: Truth) -> Verdict:
     return verdict
 
 
+def judge_journals(truth: Truth) -> Verdict:
+    """What every journal must keep to, whatever code it is of and whoever watched."""
+    verdict = Verdict()
+    for stored in truth.values():
+        _journal(verdict, stored)
+        _attempts(verdict, stored)
+    return verdict
+
+
 def _starts(verdict: Verdict, facts: dict[str, list[Fact]], truth: Truth) -> None:
     """P1: every start that was acknowledged is one run, and no request is two."""
     sent = {fact["request"] for fact in facts["sent"]}

@@ -1,15 +1,16 @@
 """The server as a person starts it, but for what a test wants changed; what is not known here goes to the server.
 
 `--die POINT:N`: die there. `--bug NAME`: with this deliberate bug. `--unlocked`: share the store with another server.
-`--ttl SECONDS`: a lease of this length.
+`--ttl SECONDS`: a lease of this length. `--coroutines N`: so many slots for them.
 """
 
 import argparse
 import sys
-from urllib.parse import unquote, urlsplit
+from functools import partial
 
 from runcast.server import __main__ as program
 from runcast.server.engine import lease
+from runcast.server.executor.assembly import executors
 from runcast.server.repository.abc import Repository
 from runcast.server.repository.storage import repository_at
 from tests.torture import bugs, failpoints
@@ -22,11 +23,13 @@ def main() -> int:
     parser.add_argument("--bug", action="append", default=[])
     parser.add_argument("--unlocked", action="store_true")
     parser.add_argument("--ttl", type=float)
+    parser.add_argument("--coroutines", type=int, default=256)
     asked, sys.argv[1:] = parser.parse_known_args()
     for name in asked.bug:
         bugs.named(name).apply(setattr)
     if asked.ttl:
         lease.TTL_SECONDS = asked.ttl
+    program.executors = partial(executors, async_slots=asked.coroutines)
     open_store = unlocked if asked.unlocked else repository_at
     program.repository_at = open_store
     if asked.die:
@@ -44,11 +47,6 @@ def unlocked(url: str) -> Repository:
     if not isinstance(repository, SQLiteRepository):
         raise SystemExit(f"{url} has no lock that could be left out")
     return SQLiteRepository(repository._path, exclusive=False)
-
-
-def path_of(url: str) -> str:
-    """The file or folder that a storage URL names."""
-    return unquote(urlsplit(url).path)[1:]
 
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ class Plan:
     clients: int = 8
     flags: Sequence[str] = ()
     providers: Sequence[str] = PROVIDERS
+    pauses: Sequence[float] = (0, 0.001, 0.004, 0.02)
 
     @property
     def url(self) -> str:
@@ -41,7 +42,8 @@ class Plan:
 def deaths(kills: int, seed: int, points: Sequence[str] = POINTS) -> list[str]:
     """How each server of a crash storm ends: half of them at failpoints in turn, the others ("") at any instant."""
     chance = random.Random(f"deaths {seed}")
-    wanted = [points[number % len(points)] for number in range(kills // 2)] + [""] * (kills - kills // 2)
+    order = chance.sample(points, len(points))
+    wanted = [order[number % len(order)] for number in range(kills // 2)] + [""] * (kills - kills // 2)
     chance.shuffle(wanted)
     return [f"{point}:{chance.randint(1, 4)}" if point else "" for point in wanted]
 
@@ -87,15 +89,15 @@ async def zombie_storm(plan: Plan, freezes: int, ttl: float = 0.9) -> Verdict:
     chance = random.Random(f"zombies {plan.seed}")
     verdict = Verdict()
     flags = [*plan.flags, "--unlocked", "--ttl", str(ttl)]
+    plan.pauses = (0.01, 0.04, 0.08)  # so that there is somebody to rescue
     with World(plan.url, flags=flags) as one, World(plan.url, flags=flags) as two:
-        await one.start()
-        await two.start()
+        await asyncio.gather(one.start(), two.start())
         async with _at_work(plan, [one.address, two.address]) as (history, clients):
             await asyncio.sleep(0.5)
             for number in range(freezes):
                 victim = (one, two)[number % 2]
                 victim.freeze()
-                await asyncio.sleep(ttl * (0.8 + chance.random()))
+                await asyncio.sleep(ttl * 0.8 + (ttl + 0.8) * chance.random())
                 victim.thaw()
                 verdict.figures["freezes"] += 1
                 await asyncio.sleep(ttl * chance.random())
@@ -114,7 +116,7 @@ async def _at_work(plan: Plan, addresses: Sequence[str]) -> AsyncIterator[tuple[
     history = History(plan.folder / "history.jsonl")
     doors = [Door(addresses, random.Random(f"{plan.seed} door {n}")) for n in range(plan.clients)]
     clients = [
-        Client(f"c{n}", door, history, f"{plan.seed} client {n}", plan.providers)
+        Client(f"c{n}", door, history, f"{plan.seed} client {n}", plan.providers, plan.pauses)
         for n, door in enumerate(doors)
     ]
     tasks = [asyncio.create_task(client.work(), name=client.name) for client in clients]

@@ -42,7 +42,8 @@ class World:
         self.errors: list[str] = []
         self.boots = 0
         self._providers = providers
-        self._flags = list(flags)
+        seeded = os.environ.get("TORTURE_BUG")
+        self._flags = [*flags, *(["--bug", seeded] if seeded else [])]
         self._readers: list[threading.Thread] = []
         self._process: subprocess.Popen[str] | None = None
 
