@@ -24,7 +24,7 @@ KINDS = {
 }  # fmt: skip
 """What a cancellation in the middle leads to."""
 SLOTS = {"obeys": 40, "obeys_in_thread": 32, "plain": 6}
-ROUNDS = 2
+ROUNDS = 3
 GRACE = 0.4
 
 
