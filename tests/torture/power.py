@@ -5,10 +5,15 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 
-CALLS = "pwrite64,write,fdatasync,fsync,ftruncate"
+CALLS = "pwrite64,write,fdatasync,fsync,ftruncate,unlink"
+_GONE = re.compile(r"^unlink\(\"((?:\\x[0-9a-f]{2})*)\"\) += 0")
 _CALL = re.compile(
     r"^(?:\d+ +)?(\w+)\((\d+)<([^>]*)>(?:, \"((?:\\x[0-9a-f]{2})*)\"(?:\.\.\.)?)?(?:, (\d+))?(?:, (\d+))?\) += (-?\d+)"
 )
+
+
+def _bytes(escaped: str) -> bytes:
+    return bytes.fromhex(escaped.replace("\\x", ""))
 
 
 @dataclass
@@ -21,16 +26,21 @@ class Disk:
 
     def feed(self, line: str) -> None:
         """One finished system call; others change nothing."""
+        gone = _GONE.match(line)
+        if gone is not None:
+            self.safe.pop(_bytes(gone.group(1)).decode(), None)
+            self.cache.pop(_bytes(gone.group(1)).decode(), None)
         found = _CALL.match(line)
         if found is None:
             return
-        call, descriptor, path, data, first, second, result = found.groups()
+        call, descriptor, where, data, first, second, result = found.groups()
+        path = _bytes(where).decode()
         if int(result) < 0:
             return
         if call == "write" and descriptor == "1":
-            self.said += bytes.fromhex(data.replace("\\x", "")).decode()
+            self.said += _bytes(data).decode()
         elif call == "pwrite64":
-            content = bytes.fromhex(data.replace("\\x", ""))
+            content = _bytes(data)
             assert len(content) == int(first), "the trace was cut"
             self._put(path, int(second), content)
         elif call == "ftruncate":

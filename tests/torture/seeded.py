@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.engine import scripted
+from tests.executor import recorder
 from tests.torture import bugs
 from tests.torture.bugs import BUGS, Bug
 
@@ -37,6 +38,7 @@ def _become(tests: Sequence[str], bug: Bug | None, output: int) -> None:
         os.dup2(output, 2)
         os.environ["COLUMNS"] = "200"
         scripted.PATIENCE = 1.0  # what a test waits for in vain takes no longer
+        recorder.DEADLINE = 2
         scripted.within.__defaults__ = (1.0,)
         if bug is not None:
             os.environ[VARIABLE] = bug.name

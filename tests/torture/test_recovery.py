@@ -63,4 +63,4 @@ async def test_a_thousand_runs_in_flight_are_owned_again_within_two_seconds(tmp_
         await door.close()
         print(
             f"{RUNS} runs owned again {took:.2f} s after the server listened, {start_up:.2f} s after its start"
-        )  # noqa: T201
+        )

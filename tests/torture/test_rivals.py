@@ -30,6 +30,24 @@ async def three(tmp_path: Path) -> AsyncIterator[tuple[list[Server], HandClock]]
         await server.engine.close()
 
 
+async def test_a_watcher_may_come_from_a_server_that_wrote_what_the_owner_has_not_heard_of(
+    three: tuple[list[Server], HandClock],
+) -> None:
+    (owner, other, _), _ = three
+    run, attempt = await owner.running("pausing")
+    paused = await other.engine.control.pause(run.id)
+    assert paused.last_sequence > (await owner.get(run.id)).last_sequence
+    watching = asyncio.create_task(owner.events(run.id, after=paused.last_sequence))
+    await settle()
+    attempt.log("still here")
+    attempt.end()
+    seen = await watching
+    assert [event.sequence for event in seen] == [
+        *range(paused.last_sequence + 1, paused.last_sequence + 1 + len(seen))
+    ]
+    assert (await owner.stored(run.id))[-len(seen) :] == seen
+
+
 async def test_of_two_that_rescue_a_run_at_once_one_comes_too_late(
     three: tuple[list[Server], HandClock],
 ) -> None:
@@ -46,6 +64,8 @@ async def test_of_two_that_rescue_a_run_at_once_one_comes_too_late(
     slow.store.release()
     await sweeping
     await settle()
+    stored = await quick.store.inner.get(run.id)
+    assert (stored.state, stored.attempt, stored.owner) == (State.RUNNING, 2, quick.engine.boot_id)
     begun = [body.owner for body in await quick.told(run.id) if isinstance(body, AttemptStarted)]
     assert begun == [first.engine.boot_id, quick.engine.boot_id]
     assert slow.coroutines.attempts == []
