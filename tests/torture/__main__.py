@@ -6,50 +6,96 @@ import random
 import sys
 import tempfile
 import time
+from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
+from tests.torture import bugs, rounds
+from tests.torture.failpoints import POINTS
 from tests.torture.oracle import Verdict
 from tests.torture.storm import SQLITE, Plan, crash_storm, deaths, zombie_storm
 
-_KILLS_AT_ONCE = 50
-_FREEZES_AT_ONCE = 20
+_AT_ONCE = 50
+Storm = Callable[[Plan], Awaitable[Verdict]]
 
 
 def main() -> int:
-    """0 where nothing was violated."""
+    """0 where nothing was violated, or, with bugs, where each was caught."""
     parser = argparse.ArgumentParser(prog="make torture ARGS=…", description=__doc__)
-    parser.add_argument("--kills", type=int, default=500, help="of a crash storm; half of them at failpoints")
-    parser.add_argument("--freezes", type=int, default=200, help="of a zombie storm")
+    parser.add_argument("--kills", type=int, default=500, help="of crash storms; half of them at failpoints")
+    parser.add_argument("--freezes", type=int, default=200, help="of zombie storms")
+    parser.add_argument("--rounds", type=int, default=5, help="of each failpoint, one by one")
+    parser.add_argument("--hygiene", type=int, default=60, help="kills of a server with trees of processes")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
-    parser.add_argument(
-        "--storage", default=SQLITE, help="URL with {folder} where the storm's folder is to be"
-    )
-    parser.add_argument("--bug", action="append", default=[], help="with this deliberate bug: must be caught")
+    parser.add_argument("--storage", default=SQLITE, help="URL; {folder} stands for the storm's own")
+    parser.add_argument("--bugs", action="store_true", help="let a storm find each bug that a storm finds")
     asked = parser.parse_args()
-    print(f"torture: seed {asked.seed}")
-    good = True
-    flags = [word for name in asked.bug for word in ("--bug", name)]
-    for number, kills in enumerate(_portions(asked.kills, _KILLS_AT_ONCE)):
-        seed = asked.seed + number
-        storm = lambda plan, kills=kills: crash_storm(plan, deaths(kills, plan.seed))
-        good &= _one(f"crash storm, {kills} deaths", asked.storage, seed, flags, storm)
-    for number, freezes in enumerate(_portions(asked.freezes, _FREEZES_AT_ONCE)):
-        seed = asked.seed + number
-        storm = lambda plan, freezes=freezes: zombie_storm(plan, freezes)
-        good &= _one(f"zombie storm, {freezes} freezes", asked.storage, seed, flags, storm)
-    return 0 if good else 1
+    say(f"torture: seed {asked.seed}, {asked.storage}")
+    if asked.bugs:
+        return find_bugs(asked.seed, asked.storage)
+    results = [
+        one(storm, Plan(Path(), asked.seed + number, asked.storage), what)
+        for number, (what, storm) in enumerate(storms(asked))
+    ]
+    say(f"torture: {results.count(True)} of {len(results)} storms without a violation, seed {asked.seed}")
+    return 0 if all(results) else 1
 
 
-def _portions(total: int, most: int) -> list[int]:
-    return [most] * (total // most) + [total % most] * (total % most > 0)
+def storms(asked: argparse.Namespace) -> list[tuple[str, Storm]]:
+    """What was asked for, in portions that each have a store of their own."""
+    found: list[tuple[str, Storm]] = []
+    for kills in _portions(asked.kills):
+        found.append((f"crash storm, {kills} deaths", partial(_crash, kills)))
+    for turn in range(asked.rounds):
+        ends = [f"{point}:{turn % 3 + 1}" for point in POINTS]
+        found.append((f"failpoints, round {turn + 1}", partial(crash_storm, ends=ends)))
+    if asked.storage.startswith("sqlite:"):
+        for freezes in _portions(asked.freezes):
+            found.append((f"zombie storm, {freezes} freezes", partial(zombie_storm, freezes=freezes)))
+    for kills in _portions(asked.hygiene):
+        found.append((f"hygiene, {kills} kills", partial(rounds.hygiene, kills=kills)))
+    return found
 
 
-def _one(title, storage, seed, flags, storm) -> bool:
+def _portions(total: int) -> list[int]:
+    return [_AT_ONCE] * (total // _AT_ONCE) + [total % _AT_ONCE] * (total % _AT_ONCE > 0)
+
+
+async def _crash(kills: int, plan: Plan) -> Verdict:
+    verdict = await crash_storm(plan, deaths(kills, plan.seed))
+    verdict.require(acknowledged=kills, attempts=kills, lost=kills // 2, checkpoints=kills)
+    return verdict
+
+
+def one(storm: Storm, plan: Plan, what: str) -> bool:
+    """Whether a storm in a folder of its own found nothing."""
+    begin = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        begin = time.monotonic()
-        verdict: Verdict = asyncio.run(storm(Plan(Path(folder), seed, storage, flags=flags)))
-    print(f"{title}, seed {seed}, {time.monotonic() - begin:.0f} s: {verdict}", flush=True)
+        plan.folder = Path(folder)
+        verdict = asyncio.run(storm(plan))  # type: ignore[arg-type]  # an async function's call is a coroutine
+    say(f"{what}, seed {plan.seed}, {time.monotonic() - begin:.0f} s: {verdict}")
     return bool(verdict)
+
+
+def find_bugs(seed: int, storage: str) -> int:
+    """Let the storms find the deliberate bugs that they are said to find."""
+    missed = []
+    for bug in bugs.BUGS:
+        storm = {bugs.CRASH: partial(_crash, 8), bugs.ZOMBIES: partial(zombie_storm, freezes=8)}.get(
+            bug.storm
+        )
+        if storm is not None:
+            plan = Plan(Path(), seed, storage, flags=["--bug", bug.name])
+            if one(storm, plan, f"{bug.storm} with {bug.name}"):
+                missed.append(bug.name)
+    say(f"torture: missed {', '.join(missed) or 'none'}")
+    return 1 if missed else 0
+
+
+def say(text: str) -> None:
+    """One line, now."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -140,7 +140,6 @@ def no_fsync(patch: Patch) -> None:
 @bug(
     "a lost run is taken back whatever happened to it meanwhile",
     "torture/test_rivals.py::test_of_two_that_rescue_a_run_at_once_one_comes_too_late",
-    ZOMBIES,
 )
 def rescue_without_compare_and_set(patch: Patch) -> None:
     save = repository.SQLiteRepository.save
@@ -383,7 +382,6 @@ def children_live_on(patch: Patch) -> None:
 @bug(
     "a watcher resumes one event too early",
     "engine/test_watching.py::test_every_frame_carries_the_sequence_to_resume_behind",
-    CRASH,
 )
 def resume_repeats(patch: Patch) -> None:
     frames = Watcher.frames

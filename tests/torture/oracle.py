@@ -120,19 +120,7 @@ def _watchers(verdict: Verdict, facts: dict[str, list[Fact]], truth: Truth) -> N
             verdict.figures["watchers"] += 1
         verdict.figures["connections"] += 1
     for fact in facts["saw"]:
-        stored, watch = truth.get(fact["run"]), fact["watch"]
-        for sequence, body in fact["events"]:
-            expected = cursors.get(watch, 0) + 1
-            if sequence != expected:
-                verdict.say("P5", f"{watch} of {fact['run']} saw {sequence} where {expected} comes next")
-            cursors[watch] = sequence
-            verdict.figures["events seen"] += 1
-            if stored is None or stored.bodies.get(sequence) != base64.b64decode(body):
-                kept = _shown(stored.bodies.get(sequence)) if stored else "no run"
-                seen = _shown(base64.b64decode(body))
-                verdict.say("P4", f"{watch} saw as {fact['run']}/{sequence} {seen}, and stored is {kept}")
-        if fact["resume"] != cursors[watch]:
-            verdict.say("P5", f"{watch} is to resume behind {fact['resume']}, and has seen {cursors[watch]}")
+        _seen(verdict, fact, truth.get(fact["run"]), cursors)
     for fact in facts["completed"]:
         stored = truth.get(fact["run"])
         if stored is None or cursors.get(fact["watch"]) != stored.run.last_sequence:
@@ -141,6 +129,23 @@ def _watchers(verdict: Verdict, facts: dict[str, list[Fact]], truth: Truth) -> N
             )
     for fact in (*facts["gap"], *facts["refused"]):
         verdict.say("P5", f"{fact}")
+
+
+def _seen(verdict: Verdict, fact: Fact, stored: Stored | None, cursors: dict[str, int]) -> None:
+    """One batch of events as it was seen."""
+    watch = fact["watch"]
+    for sequence, body in fact["events"]:
+        expected = cursors.get(watch, 0) + 1
+        if sequence != expected:
+            verdict.say("P5", f"{watch} of {fact['run']} saw {sequence} where {expected} comes next")
+        cursors[watch] = sequence
+        verdict.figures["events seen"] += 1
+        if stored is None or stored.bodies.get(sequence) != base64.b64decode(body):
+            kept = _shown(stored.bodies.get(sequence)) if stored else "no run"
+            seen = _shown(base64.b64decode(body))
+            verdict.say("P4", f"{watch} saw as {fact['run']}/{sequence} {seen}, and stored is {kept}")
+    if fact["resume"] != cursors[watch]:
+        verdict.say("P5", f"{watch} is to resume behind {fact['resume']}, and has seen {cursors[watch]}")
 
 
 def _shown(body: bytes | None) -> str:

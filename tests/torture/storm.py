@@ -15,7 +15,7 @@ from tests.torture.history import History
 from tests.torture.oracle import Verdict, judge
 from tests.torture.world import World
 
-SETTLED = 60.0
+SETTLED = 20.0
 SQLITE = "sqlite:///{folder}/runs.db"
 BACKENDS = (SQLITE,)
 """Storage URLs of the durable backends; `{folder}` is the storm's own."""

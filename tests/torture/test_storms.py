@@ -28,6 +28,6 @@ async def test_nothing_is_lost_in_a_crash_storm(tmp_path: Path, storage: str, se
 async def test_a_server_that_stood_still_beyond_its_lease_writes_nothing_more(
     tmp_path: Path, seed: int
 ) -> None:
-    verdict = await zombie_storm(Plan(tmp_path, seed, SQLITE), freezes=5)
-    verdict.require(acknowledged=10, lost=1, freezes=5)
+    verdict = await zombie_storm(Plan(tmp_path, seed, SQLITE), freezes=3)
+    verdict.require(acknowledged=10, lost=1, freezes=3)
     assert verdict, f"seed {seed}: {verdict}"
