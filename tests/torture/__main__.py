@@ -6,7 +6,7 @@ import random
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from tests.torture.oracle import Verdict
 from tests.torture.storm import SQLITE, Plan, crash_storm, deaths, zombie_storm
 
 _AT_ONCE = 50
-Storm = Callable[[Plan], Awaitable[Verdict]]
+Storm = Callable[[Plan], Coroutine[None, None, Verdict]]
 
 
 def main() -> int:
@@ -43,18 +43,21 @@ def main() -> int:
 
 def storms(asked: argparse.Namespace) -> list[tuple[str, Storm]]:
     """What was asked for, in portions that each have a store of their own."""
-    found: list[tuple[str, Storm]] = []
-    for kills in _portions(asked.kills):
-        found.append((f"crash storm, {kills} deaths", partial(_crash, kills)))
+    found: list[tuple[str, Storm]] = [
+        (f"crash storm, {kills} deaths", partial(_crash, kills)) for kills in _portions(asked.kills)
+    ]
     for turn in range(asked.rounds):
         ends = [f"{point}:{turn % 3 + 1}" for point in POINTS]
         found.append((f"failpoints, round {turn + 1}", partial(crash_storm, ends=ends)))
     if asked.storage.startswith("sqlite:"):
-        for freezes in _portions(asked.freezes):
-            found.append((f"zombie storm, {freezes} freezes", partial(zombie_storm, freezes=freezes)))
-    for kills in _portions(asked.hygiene):
-        found.append((f"hygiene, {kills} kills", partial(rounds.hygiene, kills=kills)))
-    return found
+        found += [
+            (f"zombie storm, {freezes} freezes", partial(zombie_storm, freezes=freezes))
+            for freezes in _portions(asked.freezes)
+        ]
+    return found + [
+        (f"hygiene, {kills} kills", partial(rounds.hygiene, kills=kills))
+        for kills in _portions(asked.hygiene)
+    ]
 
 
 def _portions(total: int) -> list[int]:
@@ -72,7 +75,7 @@ def one(storm: Storm, plan: Plan, what: str) -> bool:
     begin = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         plan.folder = Path(folder)
-        verdict = asyncio.run(storm(plan))  # type: ignore[arg-type]  # an async function's call is a coroutine
+        verdict = asyncio.run(storm(plan))
     say(f"{what}, seed {plan.seed}, {time.monotonic() - begin:.0f} s: {verdict}")
     return bool(verdict)
 

@@ -1,4 +1,7 @@
-"""Deliberate bugs, each as a patch at run time, and the test that must catch it: a test that catches none proves nothing."""
+"""Deliberate bugs, each as a patch at run time, and the test that must catch it: a test that catches none proves nothing.
+
+Long because it is a list.
+"""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -7,16 +10,18 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from runcast.server.engine import committer, control, engine, journal, lease, owned, pending, starting
-from runcast.server.engine.watching import Batch, Watcher
+from runcast.server.engine import committer, control, engine, lease, owned, pending, starting
+from runcast.server.engine.tail import Batch, Tail
+from runcast.server.engine.watching import Watcher
 from runcast.server.executor import attempt as executing
 from runcast.server.executor import forkserver
 from runcast.server.model import attempts, lifecycle, timers
+from runcast.server.model.call import Abandoned
 from runcast.server.model.change import Change, Group, Result, Saved
 from runcast.server.model.event import AttemptFinished
-from runcast.server.model.run import AttemptState, Run
+from runcast.server.model.run import AttemptState, Run, State
 from runcast.server.notifier.abc import Subscription
-from runcast.server.repository.sqlite import opening, repository, saving, writing
+from runcast.server.repository.sqlite import opening, repository, saving
 
 Patch = Callable[[Any, str, Any], None]
 """Sets an attribute, as `setattr` and pytest's `monkeypatch.setattr` do."""
@@ -238,7 +243,7 @@ def swallowed_cancel(patch: Patch) -> None:
     CRASH,
 )
 def cancel_not_stored(patch: Patch) -> None:
-    async def pretend(self: Any, run_id: str, decide: Any) -> Run:
+    async def pretend(self: Any, run_id: str, decide: Any) -> Any:
         run = await self._journal.get(run_id)
         change = decide(run, self._clock.now())
         return run if change is None else change.run
@@ -263,7 +268,7 @@ def cancelled_after_its_end(patch: Patch) -> None:
     def again(run: Run, now: int, initiator: Any, **rest: Any) -> Change | None:
         change = decide(run, now, initiator, **rest)
         if change is None and run.state.final:
-            state = lifecycle.State.CANCELLED
+            state = State.CANCELLED
             return lifecycle.finish(run, now, state, ())
         return change
 
@@ -278,7 +283,7 @@ def cancelled_after_its_end(patch: Patch) -> None:
 def abandoned_slot_given_away(patch: Patch) -> None:
     def careless(self: Any) -> None:
         self.executor.release()
-        self._tell(executing.Abandoned())
+        self._tell(Abandoned())
 
     patch(executing.LocalAttempt, "abandon", careless)
 
@@ -321,7 +326,7 @@ def lease_never_ends(patch: Patch) -> None:
 )
 def dead_leases_hold(patch: Patch) -> None:
     connect = opening.connect_writer
-    patch(writing.opening, "connect_writer", lambda path, **_: connect(path, void_leases=False))
+    patch(opening, "connect_writer", lambda path, **_: connect(path, void_leases=False))
 
 
 @bug(
@@ -412,15 +417,15 @@ def hint_lost(patch: Patch) -> None:
     CRASH,
 )
 def tail_skips(patch: Patch) -> None:
-    read = journal.Tail.read
+    read = Tail.read
 
     def skipping(self: Any, after: int) -> Any:
         batch = read(self, after)
         if batch is None or len(batch.events) < 3:
             return batch
-        return replace(batch, events=(batch.events[0], *batch.events[2:]))
+        return Batch((batch.events[0], *batch.events[2:]), batch.weight)
 
-    patch(journal.Tail, "read", skipping)
+    patch(Tail, "read", skipping)
 
 
 @bug(

@@ -75,6 +75,7 @@ class Client:
         door: Door,
         history: History,
         seed: str,
+        *,
         providers: Sequence[str],
         pauses: Sequence[float],
     ) -> None:

@@ -2,7 +2,7 @@
 
 import base64
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -54,6 +54,7 @@ def judge(facts: Iterable[Fact], truth: Truth) -> Verdict:
     for stored in truth.values():
         _journal(verdict, stored)
         _attempts(verdict, stored)
+        _checkpoints(verdict, stored)
         _provider(verdict, stored, nonces)
     for nonce, count in nonces.items():
         if count > 1:
@@ -69,6 +70,7 @@ def judge_journals(truth: Truth) -> Verdict:
     for stored in truth.values():
         _journal(verdict, stored)
         _attempts(verdict, stored)
+        _checkpoints(verdict, stored)
     return verdict
 
 
@@ -186,7 +188,7 @@ def _journal(verdict: Verdict, stored: Stored) -> None:
 
 def _attempts(verdict: Verdict, stored: Stored) -> None:
     """P6, P7: attempts and checkpoints only rise, one attempt after the other, each with one owner."""
-    run_id, attempt, running, checkpoint = stored.run.id, 0, False, 0
+    run_id, attempt, running = stored.run.id, 0, False
     for event in stored.events:
         if event.HasField("attempt_started"):
             if running or event.attempt != attempt + 1:
@@ -195,8 +197,6 @@ def _attempts(verdict: Verdict, stored: Stored) -> None:
                 )
             attempt, running = event.attempt, True
             verdict.figures["attempts"] += 1
-            if event.attempt_started.from_checkpoint != (checkpoint > 0):
-                verdict.say("P6", f"run {run_id}: attempt {attempt} leaves checkpoint {checkpoint} out")
         elif event.HasField("attempt_finished"):
             if not running or event.attempt != attempt:
                 verdict.say("P7", f"run {run_id}: attempt {event.attempt} ended, and {attempt} was current")
@@ -206,53 +206,67 @@ def _attempts(verdict: Verdict, stored: Stored) -> None:
             verdict.say(
                 "P7", f"run {run_id}: attempt {event.attempt} wrote {event.sequence}, {attempt} is current"
             )
+    starts = [event for event in stored.events if event.HasField("attempt_started")]
+    told = [(event.attempt, event.attempt_started.owner) for event in starts]
+    if told != [(one.number, one.owner) for one in stored.attempts]:
+        verdict.say("P7", f"run {run_id}: its attempts are {stored.attempts}, its journal says {told}")
+
+
+def _checkpoints(verdict: Verdict, stored: Stored) -> None:
+    """P6: numbered from 1 without a gap, and no attempt leaves one out."""
+    run_id, newest = stored.run.id, 0
+    for event in stored.events:
         if event.HasField("checkpoint_saved"):
-            if event.checkpoint_saved.number != checkpoint + 1:
-                verdict.say(
-                    "P6", f"run {run_id}: checkpoint {event.checkpoint_saved.number} behind {checkpoint}"
-                )
-            checkpoint = event.checkpoint_saved.number
+            if event.checkpoint_saved.number != newest + 1:
+                verdict.say("P6", f"run {run_id}: checkpoint {event.checkpoint_saved.number} behind {newest}")
+            newest = event.checkpoint_saved.number
             verdict.figures["checkpoints"] += 1
-    started = [
-        (event.attempt, event.attempt_started.owner)
-        for event in stored.events
-        if event.HasField("attempt_started")
-    ]
-    if started != [(one.number, one.owner) for one in stored.attempts]:
-        verdict.say("P7", f"run {run_id}: its attempts are {stored.attempts}, its journal says {started}")
+        elif event.HasField("attempt_started") and event.attempt_started.from_checkpoint != (newest > 0):
+            verdict.say("P6", f"run {run_id}: attempt {event.attempt} leaves checkpoint {newest} out")
 
 
 def _provider(verdict: Verdict, stored: Stored, nonces: Counter[str]) -> None:
     """P2, P6: what the code told is whole up to where its attempt ended, by one process, from the newest checkpoint on."""
     run, saving, newest = stored.run, ("0", "none"), ("0", "none")
-    begins, process, step, last = newest, "", 0, ""
+    code = _Code(newest)
     for event in stored.events:
         if event.HasField("attempt_started"):
-            begins, process, step, last = newest, "", -1, ""
+            code = _Code(newest)
         elif event.HasField("checkpoint_saved"):
             newest = saving
         if not event.HasField("log") or "nonce" not in event.log.attributes:
             continue
-        told, what = event.log.attributes, event.log.message
-        place = (told["step"], told["nonce"])
-        if told["attempt"] != str(event.attempt):
-            verdict.say(
-                "P7", f"run {run.id}: attempt {told['attempt']} wrote {event.sequence} as {event.attempt}"
-            )
-        process = process or told["process"]
-        if told["process"] != process:
-            verdict.say("P7", f"run {run.id}: two processes wrote to attempt {event.attempt}")
-        if what == "from" and place != begins:
-            verdict.say("P6", f"run {run.id}: attempt {event.attempt} began at {place}, saved was {begins}")
-        elif what == "saving":
-            saving = place
-        if what in ("step", "done"):
+        for promise, what in code.flaws(event):
+            verdict.say(promise, f"run {run.id}, event {event.sequence}: {what}")
+        told = event.log.attributes
+        if event.log.message == "saving":
+            saving = (told["step"], told["nonce"])
+        if event.log.message in ("step", "done"):
             nonces[told["nonce"]] += 1
-        number = int(told["step"])
-        if number != step + (what == "step") and what != "from":
-            verdict.say(
-                "P4", f"run {run.id}: step {number} ({what}) was told behind {step}, attempt {event.attempt}"
-            )
-        step, last = number, told["nonce"] if what == "done" else last
-    if run.state == run_pb2.Run.STATE_SUCCEEDED and f'"{last}"' not in run.output.json:
-        verdict.say("P2", f"run {run.id}: its result is {run.output.json}, its code told {last!r}")
+    if run.state == run_pb2.Run.STATE_SUCCEEDED and f'"{code.last}"' not in run.output.json:
+        verdict.say("P2", f"run {run.id}: its result is {run.output.json}, its code told {code.last!r}")
+
+
+class _Code:
+    """What one attempt of the storm's providers may tell next; it begins at a place that was saved."""
+
+    def __init__(self, begins: tuple[str, str]) -> None:
+        self.last = ""
+        self._begins = begins
+        self._process = ""
+        self._step = -1
+
+    def flaws(self, event: event_pb2.RunEvent) -> Iterator[tuple[str, str]]:
+        """What is wrong with its next line: the promise, and why."""
+        told, what, step = event.log.attributes, event.log.message, int(event.log.attributes["step"])
+        if told["attempt"] != str(event.attempt):
+            yield "P7", f"attempt {told['attempt']} wrote as {event.attempt}"
+        self._process = self._process or told["process"]
+        if told["process"] != self._process:
+            yield "P7", f"two processes wrote to attempt {event.attempt}"
+        if what == "from":
+            if (told["step"], told["nonce"]) != self._begins:
+                yield "P6", f"attempt {event.attempt} began at {dict(told)}, saved was {self._begins}"
+        elif step != self._step + (what == "step"):
+            yield "P4", f"step {step} ({what}) was told behind {self._step}, attempt {event.attempt}"
+        self._step, self.last = step, told["nonce"] if what == "done" else self.last

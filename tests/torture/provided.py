@@ -32,7 +32,7 @@ def tell(ctx: Context | SyncContext, what: str, step: int, nonce: str = "") -> s
 
 async def walk(ctx: Context, steps: int, every: int, pause: float) -> Done:
     """Do the steps, saving after each `every` of them, if that is not 0."""
-    begun: Place = ctx.restored or {"step": 0, "nonce": "none"}
+    begun = ctx.restore(Place) or Place(step=0, nonce="none")
     tell(ctx, "from", begun["step"], begun["nonce"])
     for step in range(begun["step"] + 1, steps + 1):
         nonce = tell(ctx, "step", step)
@@ -45,7 +45,7 @@ async def walk(ctx: Context, steps: int, every: int, pause: float) -> Done:
 
 def walk_blocking(ctx: SyncContext, steps: int, every: int, pause: float) -> Done:
     """The same where it blocks."""
-    begun: Place = ctx.restored or {"step": 0, "nonce": "none"}
+    begun = ctx.restore(Place) or Place(step=0, nonce="none")
     tell(ctx, "from", begun["step"], begun["nonce"])
     for step in range(begun["step"] + 1, steps + 1):
         nonce = tell(ctx, "step", step)

@@ -21,6 +21,12 @@ VARIABLE = "TORTURE_BUG"
 _CAUGHT = re.compile(r"^(?:FAILED|ERROR) \S+(?: - (.*))?$", re.MULTILINE)
 
 
+def say(text: str) -> None:
+    """A line or more, now."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
 def outcome(tests: Sequence[str], bug: Bug | None) -> tuple[int, str]:
     """Pytest's exit code and output for these tests, run in a process of their own that has the bug."""
     with tempfile.TemporaryFile("w+") as told:
@@ -73,23 +79,20 @@ def main() -> int:
     chosen = [bugs.named(name) for name in asked.names] or BUGS
     if asked.list:
         for bug in chosen:
-            print(
-                f"{bug.name}: {bug.means}\n    {bug.caught_by}{f'; also a {bug.storm}' if bug.storm else ''}"
-            )
+            say(f"{bug.name}: {bug.means}\n    {bug.caught_by}{f'; also a {bug.storm}' if bug.storm else ''}")
         return 0
     code, told = outcome(sorted({bug.caught_by for bug in chosen}), None)
     if code != 0:
-        print(f"without any bug, the tests do not pass:\n{told[-3000:]}")
+        say(f"without any bug, the tests do not pass:\n{told[-3000:]}")
         return 1
     missed = 0
     for bug in chosen:
         how = caught(bug)
         missed += how is None
-        print(
+        say(
             f"{'CAUGHT' if how else 'MISSED'} {bug.name}: {bug.means}\n    by {bug.caught_by}\n    {how}",
-            flush=True,
         )
-    print(f"{len(chosen) - missed} of {len(chosen)} caught")
+    say(f"{len(chosen) - missed} of {len(chosen)} caught")
     return 1 if missed else 0
 
 

@@ -7,6 +7,7 @@
 import argparse
 import sys
 from functools import partial
+from typing import Any
 
 from runcast.server import __main__ as program
 from runcast.server.engine import lease
@@ -29,13 +30,14 @@ def main() -> int:
         bugs.named(name).apply(setattr)
     if asked.ttl:
         lease.TTL_SECONDS = asked.ttl
-    program.executors = partial(executors, async_slots=asked.coroutines)
+    changed: Any = program
+    changed.executors = partial(executors, async_slots=asked.coroutines)
     open_store = unlocked if asked.unlocked else repository_at
-    program.repository_at = open_store
+    changed.repository_at = open_store
     if asked.die:
         fuse = failpoints.Fuse(asked.die)
-        program.repository_at = lambda url: failpoints.MortalRepository(open_store(url), fuse)
-        program.LocalNotifier = lambda: failpoints.mortal_notifier(fuse)  # type: ignore[misc,assignment]
+        changed.repository_at = lambda url: failpoints.MortalRepository(open_store(url), fuse)
+        changed.LocalNotifier = partial(failpoints.mortal_notifier, fuse)
     return program.main()
 
 

@@ -116,7 +116,9 @@ async def _at_work(plan: Plan, addresses: Sequence[str]) -> AsyncIterator[tuple[
     history = History(plan.folder / "history.jsonl")
     doors = [Door(addresses, random.Random(f"{plan.seed} door {n}")) for n in range(plan.clients)]
     clients = [
-        Client(f"c{n}", door, history, f"{plan.seed} client {n}", plan.providers, plan.pauses)
+        Client(
+            f"c{n}", door, history, f"{plan.seed} client {n}", providers=plan.providers, pauses=plan.pauses
+        )
         for n, door in enumerate(doors)
     ]
     tasks = [asyncio.create_task(client.work(), name=client.name) for client in clients]
