@@ -9,7 +9,7 @@ from tests.torture.failpoints import POINTS
 from tests.torture.storm import BACKENDS, SQLITE, Plan, crash_storm, zombie_storm
 
 pytestmark = [pytest.mark.crash, pytest.mark.slow, pytest.mark.timeout(180)]
-_BY_CHANCE = 10
+_BY_CHANCE = 8
 
 
 @pytest.mark.parametrize("storage", BACKENDS)
@@ -19,7 +19,7 @@ async def test_nothing_is_lost_in_a_crash_storm(tmp_path: Path, storage: str, se
     chance.shuffle(ends)
     verdict = await crash_storm(Plan(tmp_path, seed, storage), ends)
     verdict.require(
-        acknowledged=len(ends), events=10 * len(ends), attempts=40, lost=15, checkpoints=20, connections=100,
+        acknowledged=len(ends), events=10 * len(ends), attempts=len(ends), lost=10, checkpoints=20, connections=70,
         failpoints=len(POINTS) // 2, kills=_BY_CHANCE,
     )  # fmt: skip
     assert verdict, f"seed {seed}: {verdict}"
