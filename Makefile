@@ -18,7 +18,7 @@ SOURCES = server client examples bench tests
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check bench generate docs lock clean format-check lint types contracts proto-lint \
+.PHONY: help demo test torture seeded-bugs check bench generate docs lock clean format-check lint types contracts proto-lint \
         proto-breaking generated-check docs-check docker-lint
 
 help: ## list the targets
@@ -60,6 +60,12 @@ demo: $(if $(wildcard $(VENV)/.ready),$(VENV)/.ready,$(VENV)/.ready-server) ## s
 
 test: $(VENV)/.ready ## run the tests (ARGS='-k watch -x' goes to pytest)
 	@$(PY) -m pytest $(ARGS)
+
+torture: $(VENV)/.ready ## kill and freeze servers at length (ARGS='--kills 500 --freezes 200 --seed 1 --storage URL')
+	@$(PY) -m tests.torture $(ARGS)
+
+seeded-bugs: $(VENV)/.ready ## put each deliberate bug in, and see its test catch it (ARGS=--list prints the list)
+	@$(PY) -m tests.torture.seeded $(ARGS)
 
 check: format-check lint types contracts proto-lint proto-breaking generated-check docs-check docker-lint ## everything that is checked without running it
 	@echo 'check: all good'

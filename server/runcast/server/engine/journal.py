@@ -84,6 +84,17 @@ class Journal:
         self.forget(run_id)
         return await self._repository.get(run_id)
 
+    async def holding(self, run_id: str, sequence: int) -> Run:
+        """The same; from storage where what is remembered here ends before `sequence`: another server may have written
+        more since, and this one not have heard of it yet."""
+        run = await self.get(run_id)
+        if sequence <= run.last_sequence:
+            return run
+        stored = await self._repository.get(run_id)
+        if stored.version > run.version:
+            self.forget(run_id)
+        return stored
+
     async def read(self, run_id: str, after: int) -> Batch | None:
         """The next events behind `after`, or None where there are none yet."""
         tail = self._tail(run_id)

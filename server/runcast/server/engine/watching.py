@@ -77,7 +77,7 @@ class Watcher:
 
     async def read(self, run_id: str, after: int) -> tuple[Run, Batch | None]:
         """The run, and the next events behind `after` if there are any. NotFound, OutOfRange (SEQUENCE_AHEAD)."""
-        run = await self._journal.get(run_id)
+        run = await self._journal.holding(run_id, after)
         _refuse_ahead(run, after)
         return run, await self._journal.read(run_id, after) if after < run.last_sequence else None
 
@@ -87,7 +87,7 @@ class Watcher:
         Subscribe first, then read from the cursor: a hint may be missed or doubled, the journal is the truth.
         """
         with self._notifier.subscribe(what.run_id) as news:
-            run = await self._journal.get(what.run_id)
+            run = await self._journal.holding(what.run_id, what.after)
             cursor, gap = _place(what, run)
             yield cursor, Snapshot(run)
             if gap is not None:

@@ -1,0 +1,444 @@
+"""Deliberate bugs, each as a patch at run time, and the test that must catch it: a test that catches none proves nothing.
+
+Long because it is a list.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from msgspec.structs import replace
+
+from runcast.server.engine import committer, control, engine, lease, owned, pending, starting
+from runcast.server.engine.tail import Batch, Tail
+from runcast.server.engine.watching import Watcher
+from runcast.server.executor import attempt as executing
+from runcast.server.executor import forkserver
+from runcast.server.model import attempts, lifecycle, timers
+from runcast.server.model.call import Abandoned
+from runcast.server.model.change import Change, Group, Result, Saved
+from runcast.server.model.event import AttemptFinished
+from runcast.server.model.run import AttemptState, Run, State
+from runcast.server.notifier.abc import Subscription
+from runcast.server.repository.sqlite import opening, repository, saving
+
+Patch = Callable[[Any, str, Any], None]
+"""Sets an attribute, as `setattr` and pytest's `monkeypatch.setattr` do."""
+CRASH, ZOMBIES = "crash storm", "zombie storm"
+
+
+@dataclass(frozen=True)
+class Bug:
+    """`caught_by` is a test's id; `storm` names a storm that catches it too, given enough kills or freezes."""
+
+    name: str
+    means: str
+    caught_by: str
+    apply: Callable[[Patch], None]
+    storm: str = ""
+
+
+BUGS: list[Bug] = []
+
+
+def bug(means: str, caught_by: str, storm: str = "") -> Callable[[Callable[[Patch], None]], None]:
+    """Add a patch to the list under its function's name."""
+
+    def add(apply: Callable[[Patch], None]) -> None:
+        BUGS.append(Bug(apply.__name__.replace("_", "-"), means, f"tests/{caught_by}", apply, storm))
+
+    return add
+
+
+def named(name: str) -> Bug:
+    """The bug of that name."""
+    found = [one for one in BUGS if one.name == name]
+    if not found:
+        raise ValueError(f"no bug {name!r}; there are {', '.join(one.name for one in BUGS)}")
+    return found[0]
+
+
+# The write path.
+
+
+@bug(
+    "watchers are shown what is not durable yet",
+    "engine/test_durability.py::test_no_watcher_sees_an_event_before_it_is_durable",
+    CRASH,
+)
+def publish_before_commit(patch: Patch) -> None:
+    save = committer.Committer._save
+
+    async def early(self: Any, groups: list[Group]) -> Any:
+        publish = self.__dict__.setdefault("_really", self._publish)
+        self._publish = lambda _: None
+        for group in groups:
+            for change in group.changes:
+                publish(change)
+        return await save(self, groups)
+
+    patch(committer.Committer, "_save", early)
+
+
+@bug(
+    "callers are answered before their change is durable",
+    "engine/test_durability.py::test_an_end_is_told_to_nobody_before_it_is_durable",
+    CRASH,
+)
+def acknowledge_before_commit(patch: Patch) -> None:
+    save = committer.Committer._save
+    later: set[asyncio.Task[Any]] = set()
+
+    async def early(self: Any, groups: list[Group]) -> Any:
+        task = asyncio.create_task(save(self, groups))
+        later.add(task)
+        task.add_done_callback(later.discard)
+        return [Saved()] * len(groups)
+
+    patch(committer.Committer, "_save", early)
+
+
+@bug(
+    "a write is stored whatever version is there",
+    "repository/test_saving.py::test_any_version_but_the_next_is_stale_and_changes_nothing",
+    ZOMBIES,
+)
+def no_fence(patch: Patch) -> None:
+    patch(saving, "_ADVANCE", saving._ADVANCE.replace(" AND runs.version = new.column3 - 1", ""))
+    patch(saving.Saver, "_stale_run", lambda *_: None)
+
+
+@bug(
+    "events are numbered by a counter in memory, not by what is committed",
+    "engine/test_owning.py::test_a_cancellation_stored_by_another_server_is_obeyed_and_reports_go_on",
+)
+def sequence_in_memory(patch: Patch) -> None:
+    counted: dict[str, int] = {}
+    decide = lifecycle.next_version
+
+    def numbered(run: Run, *rest: Any, **fields: Any) -> Change:
+        change = decide(run, *rest, **fields)
+        begin = max(counted.get(run.id, 0), run.last_sequence)
+        events = tuple(replace(event, sequence=begin + n) for n, event in enumerate(change.events, 1))
+        counted[run.id] = begin + len(events)
+        return replace(change, events=events, run=replace(change.run, last_sequence=counted[run.id]))
+
+    patch(lifecycle, "next_version", numbered)
+    patch(attempts, "next_version", numbered)
+
+
+@bug(
+    "a commit is acknowledged while it is only in the kernel's memory",
+    "torture/test_power_loss.py::test_what_was_acknowledged_survives_the_loss_of_power",
+)
+def no_fsync(patch: Patch) -> None:
+    prepare = opening._prepare
+
+    def careless(path: Any, connection: Any, *, is_new: bool) -> None:
+        prepare(path, connection, is_new=is_new)
+        connection.execute("PRAGMA synchronous = OFF")
+
+    patch(opening, "_prepare", careless)
+
+
+@bug(
+    "a lost run is taken back whatever happened to it meanwhile",
+    "torture/test_rivals.py::test_of_two_that_rescue_a_run_at_once_one_comes_too_late",
+)
+def rescue_without_compare_and_set(patch: Patch) -> None:
+    save = repository.SQLiteRepository.save
+
+    async def forced(self: Any, groups: Sequence[Group]) -> Sequence[Result]:
+        return await save(self, [await force(self, group) for group in groups])
+
+    async def force(self: Any, group: Group) -> Group:
+        if not any(_is_rescue(change) for change in group.changes):
+            return group
+        (change,) = group.changes
+        now = await self.get(change.run.id)
+        moved = now.last_sequence - change.run.last_sequence + len(change.events)
+        events = tuple(replace(event, sequence=event.sequence + moved) for event in change.events)
+        run = replace(change.run, version=now.version + 1, last_sequence=change.run.last_sequence + moved)
+        return replace(group, changes=(replace(change, run=run, events=events),))
+
+    patch(repository.SQLiteRepository, "save", forced)
+
+
+def _is_rescue(change: Change) -> bool:
+    ends = [event.body for event in change.events if isinstance(event.body, AttemptFinished)]
+    return any(end.state is AttemptState.LOST for end in ends)
+
+
+@bug(
+    "a group is stored change by change, and a reader sees half of it",
+    "repository/test_saving.py::test_a_reader_never_sees_half_of_a_group",
+)
+def half_a_group(patch: Patch) -> None:
+    add = saving._Batch.add
+
+    def apart(self: Any, key: int, change: Change) -> None:
+        add(self, key, change)
+        self.flush()
+        self._connection.execute("COMMIT")
+        self._connection.execute("BEGIN IMMEDIATE")
+
+    patch(saving._Batch, "add", apart)
+
+
+@bug(
+    "a change that may have been stored is told to nobody",
+    "engine/test_board.py::test_a_change_stored_unheard_is_told",
+)
+def doubt_ignored(patch: Patch) -> None:
+    patch(engine.Engine, "_doubt", lambda *_: None)
+
+
+# Starting.
+
+
+@bug(
+    "the request id is not stored with its run",
+    "engine/test_requests.py::test_the_same_request_again_answers_with_the_same_run",
+    CRASH,
+)
+def request_forgotten(patch: Patch) -> None:
+    submit = committer.Committer.submit
+    patch(
+        committer.Committer,
+        "submit",
+        lambda self, group, done: submit(self, replace(group, request=None), done),
+    )
+
+
+@bug(
+    "the code starts before its claim is durable",
+    "engine/test_starting.py::test_the_code_starts_after_the_claim_is_durable",
+)
+def code_before_claim(patch: Patch) -> None:
+    store = starting.Starter._store
+
+    def early(self: Any, change: Change, request: Any, kind: Any, *, claimed: bool) -> Any:
+        if claimed:
+            self._ownership.begin(change.run, kind)
+        return store(self, change, request, kind, claimed=False)
+
+    patch(starting.Starter, "_store", early)
+
+
+# Ends and cancellations.
+
+
+@bug(
+    "a cancellation is acknowledged and its code is never asked to stop",
+    "torture/test_cancel_matrix.py::test_cancelling_stops_every_kind_of_code_at_every_moment",
+)
+def swallowed_cancel(patch: Patch) -> None:
+    patch(owned.OwnedRun, "_act", lambda _: None)
+
+
+@bug(
+    "a cancellation is acknowledged and not stored",
+    "engine/test_cancelling.py::test_a_running_run_is_asked_to_stop_and_ends_cancelled",
+    CRASH,
+)
+def cancel_not_stored(patch: Patch) -> None:
+    async def pretend(self: Any, run_id: str, decide: Any) -> Any:
+        run = await self._journal.get(run_id)
+        change = decide(run, self._clock.now())
+        return run if change is None else change.run
+
+    patch(control.Control, "_decide", pretend)
+
+
+@bug(
+    "a run that has ended can end again",
+    "model/test_ends.py::test_an_attempt_ends_once",
+)
+def ends_twice(patch: Patch) -> None:
+    patch(attempts, "fence", lambda *_: None)
+
+
+@bug(
+    "a final run can be cancelled",
+    "model/test_calls.py::test_a_final_run_is_not_cancelled_and_that_is_no_error",
+    CRASH,
+)
+def cancelled_after_its_end(patch: Patch) -> None:
+    def again(run: Run, now: int, initiator: Any, **rest: Any) -> Change | None:
+        change = decide(run, now, initiator, **rest)
+        if change is None and run.state.final:
+            state = State.CANCELLED
+            return lifecycle.finish(run, now, state, ())
+        return change
+
+    decide = lifecycle.cancel
+    patch(lifecycle, "cancel", again)
+
+
+@bug(
+    "the slot of abandoned code is given away while the code still runs",
+    "executor/test_stopping.py::test_code_that_does_not_stop_is_killed_or_abandoned",
+)
+def abandoned_slot_given_away(patch: Patch) -> None:
+    def careless(self: Any) -> None:
+        self.executor.release()
+        self._tell(Abandoned())
+
+    patch(executing.LocalAttempt, "abandon", careless)
+
+
+@bug(
+    "an attempt that has ended keeps its slot",
+    "executor/test_conformance.py::test_a_hundred_attempts_in_a_row_leave_nothing_behind",
+)
+def slot_leak(patch: Patch) -> None:
+    patch(executing.LocalExecutor, "release", lambda _: None)
+
+
+# Owners and recovery.
+
+
+@bug(
+    "code that has lost its run is not killed",
+    "engine/test_owning.py::test_a_run_that_another_server_owns_by_now_is_given_up_and_its_code_killed",
+)
+def zombie_lives_on(patch: Patch) -> None:
+    def spare(self: Any) -> None:
+        if not self.over:
+            self._deaf = True
+            self._leave("has lost its run")
+
+    patch(owned.OwnedRun, "fence", spare)
+
+
+@bug(
+    "a server goes on although its lease has run out",
+    "engine/test_lease.py::test_at_the_end_of_its_lease_everything_is_fenced",
+)
+def lease_never_ends(patch: Patch) -> None:
+    patch(lease.Lease, "_look", lambda _: None)
+
+
+@bug(
+    "the leases of a killed server hold, and its runs wait for their end",
+    "torture/test_recovery.py::test_a_thousand_runs_in_flight_are_owned_again_within_two_seconds",
+)
+def dead_leases_hold(patch: Patch) -> None:
+    connect = opening.connect_writer
+    patch(opening, "connect_writer", lambda path, **_: connect(path, void_leases=False))
+
+
+@bug(
+    "an attempt goes on from the first checkpoint, not from the newest",
+    "repository/test_saving.py::test_the_newest_checkpoint_is_kept",
+    CRASH,
+)
+def checkpoint_goes_back(patch: Patch) -> None:
+    bulk = saving._Bulk.__init__
+
+    def first_stays(self: Any, sql: str, width: int) -> None:
+        bulk(self, sql.replace("OR REPLACE INTO checkpoints", "OR IGNORE INTO checkpoints"), width)
+
+    patch(saving._Bulk, "__init__", first_stays)
+
+
+@bug(
+    "an attempt begins without its checkpoint",
+    "torture/test_storms.py::test_nothing_is_lost_in_a_crash_storm",
+    CRASH,
+)
+def checkpoint_left_out(patch: Patch) -> None:
+    begin = owned.OwnedRun.begin
+    patch(owned.OwnedRun, "begin", lambda self, executor, _: begin(self, executor, None))
+
+
+@bug(
+    "a run that takes its server down is tried for ever",
+    "engine/test_restart.py::test_a_run_that_takes_its_server_down_five_times_is_failed",
+)
+def poison_for_ever(patch: Patch) -> None:
+    patch(timers, "_POISON", 1 << 30)
+
+
+@bug(
+    "a drain does not wait for what runs",
+    "engine/test_draining.py::test_a_run_that_cannot_go_on_elsewhere_runs_on_to_its_end",
+)
+def drain_that_drops(patch: Patch) -> None:
+    async def leave(self: Any, _: float) -> None:
+        self.announce_drain()
+
+    patch(engine.Engine, "drain", leave)
+
+
+@bug(
+    "what an attempt started is not killed when the server dies",
+    "torture/test_hygiene.py::test_nothing_of_a_killed_server_lives_two_seconds",
+)
+def children_live_on(patch: Patch) -> None:
+    careless = "from runcast.server.executor import forking; forking._Forkserver._end = lambda _: None; "
+    patch(forkserver, "_PROGRAM", careless + forkserver._PROGRAM)
+
+
+# Watching.
+
+
+@bug(
+    "a watcher resumes one event too early",
+    "engine/test_watching.py::test_every_frame_carries_the_sequence_to_resume_behind",
+)
+def resume_repeats(patch: Patch) -> None:
+    frames = Watcher.frames
+
+    async def early(self: Any, what: Any) -> Any:
+        async for cursor, frame in frames(self, what):
+            yield (cursor - 1 if isinstance(frame, Batch) and cursor > 1 else cursor), frame
+
+    patch(Watcher, "frames", early)
+
+
+@bug(
+    "a watcher misses what is committed between its look and its wait",
+    "engine/test_hints.py::test_a_hint_that_came_before_the_wait_is_not_lost",
+)
+def hint_lost(patch: Patch) -> None:
+    def forgetful(self: Any) -> None:
+        if self._waiter is not None:
+            hint(self)
+
+    hint = Subscription.hint
+    patch(Subscription, "hint", forgetful)
+
+
+@bug(
+    "an event is left out where a watcher reads from memory",
+    "torture/test_replay.py::test_live_replayed_resumed_and_listed_events_are_the_same_bytes",
+    CRASH,
+)
+def tail_skips(patch: Patch) -> None:
+    read = Tail.read
+
+    def skipping(self: Any, after: int) -> Any:
+        batch = read(self, after)
+        if batch is None or len(batch.events) < 3:
+            return batch
+        return Batch((batch.events[0], *batch.events[2:]), batch.weight)
+
+    patch(Tail, "read", skipping)
+
+
+@bug(
+    "what a provider tells waits in memory without a bound",
+    "engine/test_reporting.py::test_a_log_storm_beyond_the_bound_drops_log_lines_only_and_says_so",
+)
+def unbounded_queue(patch: Patch) -> None:
+    patch(pending.Pending, "full", property(lambda _: False))
+
+
+@bug(
+    "a provider is never told to wait",
+    "engine/test_reporting.py::test_drain_waits_while_many_reports_wait",
+)
+def no_backpressure(patch: Patch) -> None:
+    patch(pending.Pending, "congested", property(lambda _: False))

@@ -1,0 +1,55 @@
+"""The server as a person starts it, but for what a test wants changed; what is not known here goes to the server.
+
+`--die POINT:N`: die there. `--bug NAME`: with this deliberate bug. `--unlocked`: share the store with another server.
+`--ttl SECONDS`: a lease of this length. `--coroutines N`: so many slots for them.
+"""
+
+import argparse
+import sys
+from functools import partial
+from typing import Any
+
+from runcast.server import __main__ as program
+from runcast.server.engine import lease
+from runcast.server.executor.assembly import executors
+from runcast.server.repository.abc import Repository
+from runcast.server.repository.storage import repository_at
+from tests.torture import bugs, failpoints
+
+
+def main() -> int:
+    """As the server's."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--die")
+    parser.add_argument("--bug", action="append", default=[])
+    parser.add_argument("--unlocked", action="store_true")
+    parser.add_argument("--ttl", type=float)
+    parser.add_argument("--coroutines", type=int, default=256)
+    asked, sys.argv[1:] = parser.parse_known_args()
+    for name in asked.bug:
+        bugs.named(name).apply(setattr)
+    if asked.ttl:
+        lease.TTL_SECONDS = asked.ttl
+    changed: Any = program
+    changed.executors = partial(executors, async_slots=asked.coroutines)
+    open_store = unlocked if asked.unlocked else repository_at
+    changed.repository_at = open_store
+    if asked.die:
+        fuse = failpoints.Fuse(asked.die)
+        changed.repository_at = lambda url: failpoints.MortalRepository(open_store(url), fuse)
+        changed.LocalNotifier = partial(failpoints.mortal_notifier, fuse)
+    return program.main()
+
+
+def unlocked(url: str) -> Repository:
+    """The store at `url` without the lock that keeps other servers out."""
+    from runcast.server.repository.sqlite import SQLiteRepository
+
+    repository = repository_at(url)
+    if not isinstance(repository, SQLiteRepository):
+        raise SystemExit(f"{url} has no lock that could be left out")
+    return SQLiteRepository(repository._path, exclusive=False)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
