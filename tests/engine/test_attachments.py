@@ -26,7 +26,7 @@ async def attached(
     policy: OnDisconnect = OnDisconnect.CANCEL,
     *,
     owner: str = "me",
-    grace: int = GRACE,
+    grace: float = GRACE,
 ) -> AsyncExitStack:
     """An open stream of an owner; closing it is the client's going."""
     stack = AsyncExitStack()

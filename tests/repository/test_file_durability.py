@@ -106,7 +106,7 @@ async def test_a_store_that_is_opened_again_holds_the_same(store: FileRepository
         await again.open()
         assert content(again) == before
         known = await save(again, a_run("new"), request=a_request("id", "new"))
-        assert known == Known("full", b"digest of full")
+        assert known == Known("full", b"digest of full", a_request("id", "full").expire_time)
         assert await save(again, a_run("3")) == Stale("3")
         await again.close()
 

@@ -122,5 +122,5 @@ def test_a_field_of_the_ownership_that_is_wrong_is_named(runs: Runs, fields: Any
     request = pb.ExecuteRunRequest(start={"provider": "nothing"}, ownership={"policy": 2, **fields})
     with pytest.raises(grpc.RpcError) as error:
         list(runs.ExecuteRun(request))
-    assert error.value.code() is grpc.StatusCode.INVALID_ARGUMENT  # type: ignore[attr-defined]
+    assert error.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert field in str(error.value)
