@@ -46,9 +46,7 @@ def storms(asked: argparse.Namespace) -> list[tuple[str, Storm]]:
     found: list[tuple[str, Storm]] = [
         (f"crash storm, {kills} deaths", partial(_crash, kills)) for kills in _portions(asked.kills)
     ]
-    for turn in range(asked.rounds):
-        ends = [f"{point}:{turn % 3 + 1}" for point in POINTS]
-        found.append((f"failpoints, round {turn + 1}", partial(crash_storm, ends=ends)))
+    found += [(f"failpoints, round {turn + 1}", _each_point) for turn in range(asked.rounds)]
     if asked.storage.startswith("sqlite:"):
         found += [
             (f"zombie storm, {freezes} freezes", partial(zombie_storm, freezes=freezes))
@@ -68,6 +66,10 @@ async def _crash(kills: int, plan: Plan) -> Verdict:
     verdict = await crash_storm(plan, deaths(kills, plan.seed))
     verdict.require(acknowledged=kills, attempts=kills, lost=kills // 2, checkpoints=kills)
     return verdict
+
+
+async def _each_point(plan: Plan) -> Verdict:
+    return await crash_storm(plan, deaths(len(POINTS), plan.seed, share=1.0))
 
 
 def one(storm: Storm, plan: Plan, what: str) -> bool:

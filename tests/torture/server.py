@@ -5,12 +5,14 @@
 """
 
 import argparse
+import os
 import sys
 from functools import partial
 from typing import Any
 
 from runcast.server import __main__ as program
 from runcast.server.engine import lease
+from runcast.server.executor import tree
 from runcast.server.executor.assembly import executors
 from runcast.server.repository.abc import Repository
 from runcast.server.repository.storage import repository_at
@@ -26,6 +28,7 @@ def main() -> int:
     parser.add_argument("--ttl", type=float)
     parser.add_argument("--coroutines", type=int, default=256)
     asked, sys.argv[1:] = parser.parse_known_args()
+    tree.die_with_parent(os.getppid())  # a storm that is broken off leaves no server behind
     for name in asked.bug:
         bugs.named(name).apply(setattr)
     if asked.ttl:

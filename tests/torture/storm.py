@@ -39,13 +39,20 @@ class Plan:
         return self.storage.format(folder=self.folder)
 
 
-def deaths(kills: int, seed: int, points: Sequence[str] = POINTS) -> list[str]:
-    """How each server of a crash storm ends: half of them at failpoints in turn, the others ("") at any instant."""
+def deaths(kills: int, seed: int, points: Sequence[str] = POINTS, share: float = 0.5) -> list[str]:
+    """How each server of a crash storm ends: a share of them at failpoints in turn, the others ("") at any instant."""
     chance = random.Random(f"deaths {seed}")
-    order = chance.sample(points, len(points))
-    wanted = [order[number % len(order)] for number in range(kills // 2)] + [""] * (kills - kills // 2)
+    order, at_points = chance.sample(points, len(points)), round(kills * share)
+    wanted = [at(order[number % len(order)], chance) for number in range(at_points)]
+    wanted += [""] * (kills - at_points)
     chance.shuffle(wanted)
-    return [f"{point}:{chance.randint(1, 4)}" if point else "" for point in wanted]
+    return wanted
+
+
+def at(point: str, chance: random.Random) -> str:
+    """A failpoint, and which time; what happens once in a server's short life, the first time."""
+    rare = point.endswith(("rescue", "cancel", "lease"))
+    return f"{point}:{1 if rare else chance.randint(1, 3)}"
 
 
 async def crash_storm(plan: Plan, ends: Sequence[str]) -> Verdict:
@@ -55,7 +62,7 @@ async def crash_storm(plan: Plan, ends: Sequence[str]) -> Verdict:
     with World(plan.url, flags=plan.flags) as world:
         async with _at_work(plan, [world.address]) as (history, clients):
             for end in ends:
-                took = await world.start(*(["--die", end] if end else []))
+                took = await world.start(*_how(end))
                 verdict.figures["slowest start, ms"] = max(
                     verdict.figures["slowest start, ms"], int(took * 1_000)
                 )
@@ -65,6 +72,13 @@ async def crash_storm(plan: Plan, ends: Sequence[str]) -> Verdict:
             await _finish(clients, verdict)
             await _judge(plan, world, history, verdict)
     return verdict
+
+
+def _how(end: str) -> list[str]:
+    """The flags of a server that ends like this; one that dies with its lease renews it often."""
+    if not end:
+        return []
+    return ["--die", end, *(["--ttl", "1.2"] if "lease" in end else [])]
 
 
 async def _busy_enough(clients: Sequence[Client], runs: int) -> None:

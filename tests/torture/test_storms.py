@@ -1,22 +1,20 @@
 """The storms at a length that every change can wait for; `make torture` goes on for as long as you like."""
 
-import random
 from pathlib import Path
 
 import pytest
 
 from tests.torture.failpoints import POINTS
-from tests.torture.storm import BACKENDS, SQLITE, Plan, crash_storm, zombie_storm
+from tests.torture.storm import BACKENDS, SQLITE, Plan, crash_storm, deaths, zombie_storm
 
 pytestmark = [pytest.mark.crash, pytest.mark.slow, pytest.mark.timeout(180)]
-_BY_CHANCE = 8
+_BY_CHANCE = 6
 
 
 @pytest.mark.parametrize("storage", BACKENDS)
 async def test_nothing_is_lost_in_a_crash_storm(tmp_path: Path, storage: str, seed: int) -> None:
-    chance = random.Random(seed)
-    ends = [f"{point}:{chance.randint(1, 3)}" for point in POINTS] + [""] * _BY_CHANCE
-    chance.shuffle(ends)
+    kills = len(POINTS) + _BY_CHANCE
+    ends = deaths(kills, seed, share=len(POINTS) / kills)
     verdict = await crash_storm(Plan(tmp_path, seed, storage), ends)
     verdict.require(
         acknowledged=len(ends), events=10 * len(ends), attempts=len(ends), lost=10, checkpoints=20, connections=70,
