@@ -186,6 +186,8 @@ def survive(store: Store) -> bool:
                     for _ in check_lost_power(store.disk, store.words, store.attempted, f"failed: {error}"):
                         pass
                     store.disk.before = before
+                    if action == store.fold:
+                        break  # the old journal goes on, if it may
                     if action in (store.open, store.close):
                         words = store.words
                         store.__init__(store.disk)  # type: ignore[misc]
