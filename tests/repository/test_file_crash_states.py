@@ -173,19 +173,23 @@ def survive(store: Store) -> bool:
     """Live with errors: what raised is tried again, and what is left is looked at each time. Whether any did."""
     failed = False
 
+    def looked_at(where: str) -> None:
+        before, store.disk.before = store.disk.before, lambda step: None
+        for _ in check_lost_power(store.disk, store.words, store.attempted, where):
+            pass
+        store.disk.before = before
+
     def tried(*actions: Callable[[], object]) -> None:
         nonlocal failed
         for action in actions:
             while True:
                 try:
                     action()
+                    looked_at("done")
                     break
                 except OSError as error:
                     failed = True
-                    before, store.disk.before = store.disk.before, lambda step: None
-                    for _ in check_lost_power(store.disk, store.words, store.attempted, f"failed: {error}"):
-                        pass
-                    store.disk.before = before
+                    looked_at(f"failed: {error}")
                     if action == store.fold:
                         break  # the old journal goes on, if it may
                     if action in (store.open, store.close):
