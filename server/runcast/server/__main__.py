@@ -124,7 +124,7 @@ def _flags() -> dict[str, Any]:
     parser.add_argument(
         "--listen", metavar="HOST:PORT", help="default 127.0.0.1:7433; port 0 takes any free one"
     )
-    parser.add_argument("--storage", metavar="URL", help="memory:// or sqlite:///PATH")
+    parser.add_argument("--storage", metavar="URL", help="memory://, file:///PATH or sqlite:///PATH")
     parser.add_argument(
         "--providers", metavar="MODULE|FILE.py|examples", action="append", help="may be given several times"
     )

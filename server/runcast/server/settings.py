@@ -63,7 +63,7 @@ class Settings(BaseSettings):
     """HOST:PORT to listen on; port 0 takes any free one."""
 
     storage: str = "sqlite:///.runcast/runcast.db"
-    """Where runs are kept: memory:// or sqlite:///PATH."""
+    """Where runs are kept: memory://, file:///PATH or sqlite:///PATH."""
 
     providers: Annotated[tuple[str, ...], NoDecode] = ()
     """Modules or files that hold providers; `examples` are those that come along."""

@@ -17,7 +17,9 @@ def serve(
     listen: Listen = None,
     storage: Annotated[
         str | None,
-        typer.Option("--storage", metavar="URL", help="memory:// or sqlite:///PATH, or RUNCAST_STORAGE."),
+        typer.Option(
+            "--storage", metavar="URL", help="memory://, file:///PATH or sqlite:///PATH, or RUNCAST_STORAGE."
+        ),
     ] = None,
     providers: Providers = None,
     max_concurrent: MaxConcurrent = None,
