@@ -2,7 +2,8 @@
 
 import errno
 import itertools
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from pathlib import Path
 
@@ -21,6 +22,10 @@ def quiet(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("ERROR")
 
 
+SHARE = int(os.environ.get("RUNCAST_CRASH_SHARE", "8"))
+"""One of so many crashes is followed by every other crash there can be: all of them take minutes."""
+
+
 class Store:
     """A state that is a list of words, kept by the log as the repository keeps its own."""
 
@@ -30,11 +35,14 @@ class Store:
         self.log = Log(PATH, disk, lambda: (next(numbers) % 2**128).to_bytes(16, "big"))
         self.words: Saying = ()
         self.attempted: Saying = ()
+        self.doubtful: list[Saying] = []
 
     def open(self) -> Saying:
         """What is stored."""
         read: list[str] = []
-        self.log.open(lambda payload: read.append(bytes(payload).decode()))
+        self.log.open(
+            lambda payload: read.append(bytes(payload).decode()), lambda: (word.encode() for word in read)
+        )
         self.words = self.attempted = tuple(read)
         return self.words
 
@@ -80,14 +88,27 @@ def opened(disk: SimulatedDisk) -> Saying:
     return Store(disk).open()
 
 
+_found: dict[frozenset[tuple[Path, bytes]], Saying] = {}
+
+
+def opened_after_a_crash(tree: dict[Path, bytes]) -> Saying:
+    """What a server finds in these files; the same ones are left in many ways."""
+    key = frozenset(tree.items())
+    if key not in _found:
+        _found[key] = opened(SimulatedDisk(tree))
+    return _found[key]
+
+
 def check_lost_power(
-    disk: SimulatedDisk, low: Saying, high: Saying, where: str
+    disk: SimulatedDisk, low: Saying, high: Saying, where: str, doubtful: Sequence[Saying] = ()
 ) -> Iterator[dict[Path, bytes]]:
     """Each state that is left opens with something between what was acknowledged and what was attempted."""
     for tree in disk.crashed():
-        found = opened(SimulatedDisk(tree))
+        found = opened_after_a_crash(tree)
         assert low == found[: len(low)], f"{where}: {low} was acknowledged, and {found} is there"
-        assert found == high[: len(found)], f"{where}: {found} is there, and {high} was attempted"
+        assert found == high[: len(found)] or found in doubtful, (
+            f"{where}: {found} is there, and {high} was attempted"
+        )
         yield tree
 
 
@@ -121,6 +142,8 @@ def test_a_crash_while_a_store_is_opened_after_a_crash_loses_nothing_either() ->
             if key in seen:
                 continue
             seen.add(key)
+            if len(seen) % SHARE:
+                continue
             second = Store(SimulatedDisk(tree))
             second.words, second.attempted = store.words, store.attempted
 
@@ -160,6 +183,7 @@ def test_a_step_that_fails_loses_nothing_whatever_the_power_does_then(code: int,
         steps = itertools.count()
 
         def fail(step: str, steps: Iterator[int] = steps, store: Store = store, first: int = first) -> None:
+            look(store, f"before {step}")
             if first <= next(steps) < first + times:
                 raise OSError(code, step)
 
@@ -172,11 +196,11 @@ def test_a_step_that_fails_loses_nothing_whatever_the_power_does_then(code: int,
 def survive(store: Store) -> bool:
     """Live with errors; what is left is looked at after each step. Whether any step failed."""
     failed = False
-    for verb in ("open", "a", "bb", "fold", "ccc", "close", "open", "d", "e"):
+    for verb in ("open", "a longer word", "bb", "fold", "a long word", "c", "close", "open", "word", "e"):
         while not done(store, verb):
             failed = True
-            if verb in ("fold", "close"):
-                break  # what could not be folded or sealed goes on as it is; what could not be opened or said is tried again
+            if verb != "open":
+                break  # the next, shorter word follows; what could not be folded or sealed goes on as it is
     return failed
 
 
@@ -189,12 +213,19 @@ def done(store: Store, verb: str) -> bool:
         if verb in ("open", "close"):  # another server comes
             store.__init__(store.disk)  # type: ignore[misc]
             store.words, store.attempted = words, attempted
+        store.doubtful.append(store.attempted)
         went_well = False
     else:
         went_well = True
-        assert verb != "open" or store.words in (words, attempted)
+        assert verb != "open" or store.words in (words, attempted, *store.doubtful)
+        store.doubtful.clear()
+    look(store, f"{verb}: {went_well}")
+    return went_well
+
+
+def look(store: Store, where: str) -> None:
+    """A loss of power now would leave what was acknowledged."""
     before, store.disk.before = store.disk.before, lambda step: None
-    for _ in check_lost_power(store.disk, store.words, store.attempted, f"{verb}: {went_well}"):
+    for _ in check_lost_power(store.disk, store.words, store.attempted, where, store.doubtful):
         pass
     store.disk.before = before
-    return went_well

@@ -59,9 +59,13 @@ class Log:
         self.journal_size = 0
         self.broken = False
 
-    def open(self, apply: Apply) -> None:
-        """Read what is stored, each payload in order, and make ready to append. StorageError, and nothing is changed,
-        where it cannot be read."""
+    def open(self, apply: Apply, payloads: Callable[[], Iterable[bytes]]) -> None:
+        """Read what is stored, each payload in order, and make ready to append; `payloads` is the state that was read.
+        StorageError, and nothing is changed, where it cannot be read.
+
+        A journal that holds something was left by a crash, perhaps after a sync that failed: what was read of it may be
+        in the system's memory only, where syncing it again does nothing. So it is written anew before anybody sees it.
+        """
         header, old, end = self._load(apply)
         if header is not None:
             self._disk.update(self._path).close()  # may it be written? Nothing is changed yet.
@@ -74,8 +78,11 @@ class Log:
             self._replace_snapshot((), ALONE)
         if old is None:
             self._start_journal()
+        elif len(old) > START:
+            self._tell_torn(len(old) - end)
+            self.renew(payloads())
         else:
-            self._continue_journal(old, end)
+            self._journal, self.journal_size = self._disk.update(self._journal_path), START
         self._flag(CONTINUED)
 
     def append(self, payload: bytes) -> None:
@@ -229,17 +236,13 @@ class Log:
         self._journal, self._number, self.journal_size = file, 0, START
         self.broken = False
 
-    def _continue_journal(self, data: bytes, end: int) -> None:
-        """Cut a torn tail, and make durable what was read: it may never have been synced."""
-        self._journal, self.journal_size = self._disk.update(self._journal_path), end
-        if end < len(data):
+    def _tell_torn(self, torn: int) -> None:
+        if torn:
             log.warning(
                 "%s: its last record was not written whole, and was never acknowledged: %d bytes are cut off",
                 self._journal_path,
-                len(data) - end,
+                torn,
             )
-            self._journal.truncate(end)
-        self._journal.sync()
 
     def _drop_journal(self) -> None:
         self.close()

@@ -4,7 +4,7 @@ import asyncio
 import gc
 import logging
 import os
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -62,7 +62,7 @@ class FileRepository(MemoryRepository):
         self._last: asyncio.Future[Any] | None = None
         self._folds = False
         self._writer: Workers[_Held] = Workers(
-            "runcast-file-writer", 1, lambda: _Held(path, self._disk, self._take), _Held.close
+            "runcast-file-writer", 1, lambda: _Held(path, self._disk, self._take, self._entries), _Held.close
         )
 
     async def open(self) -> None:
@@ -256,7 +256,13 @@ class FileRepository(MemoryRepository):
 class _Held:
     """The files and the lock of a store that is open; made and dropped on the thread that writes."""
 
-    def __init__(self, path: Path, disk: Disk, apply: Callable[[memoryview], None]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        disk: Disk,
+        apply: Callable[[memoryview], None],
+        entries: Callable[[], Iterable[bytes]],
+    ) -> None:
         look(path)
         # A rename would replace a link and not what it leads to.
         real = path.resolve()
@@ -264,7 +270,7 @@ class _Held:
         self.log = Log(real, disk, partial(os.urandom, 16))
         try:
             with _without_collections():
-                self.log.open(apply)
+                self.log.open(apply, entries)
         except BaseException as error:
             self.close()
             if isinstance(error, OSError):
