@@ -38,9 +38,9 @@ the server drains             | !  !  =  =  =  !  !  !  !  !  !  !  !  !  !  !  
 it reports                    | F  F  =  =  =  F  =  F  F  F  F  =  =  F  F  F  F  F
 returns                       | F  F  OK OK OK F  OK F  F  F  F  OK OK F  F  F  F  F
 returns, targets failed       | F  F  OE OE OE F  OE F  F  F  F  OE OE F  F  F  F  F
-fails, attempts left          | F  F  BO BO QU F  PD F  F  F  F  CA TO F  F  F  F  F
-fails, none left              | F  F  FA TO QU F  FA F  F  F  F  CA TO F  F  F  F  F
-fails, may not be retried     | F  F  FA BO QU F  FA F  F  F  F  CA TO F  F  F  F  F
+fails, attempts left          | F  F  BO BO BO F  PD F  F  F  F  CA TO F  F  F  F  F
+fails, none left              | F  F  FA TO FA F  FA F  F  F  F  CA TO F  F  F  F  F
+fails, may not be retried     | F  F  FA BO FA F  FA F  F  F  F  CA TO F  F  F  F  F
 stops, attempts left          | F  F  BO BO QU F  PD F  F  F  F  CA TO F  F  F  F  F
 stops, none left              | F  F  FA TO QU F  PD F  F  F  F  CA TO F  F  F  F  F
 is killed                     | F  F  BO BO QU F  PD F  F  F  F  CA TO F  F  F  F  F

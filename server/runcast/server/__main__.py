@@ -124,6 +124,12 @@ def _flags() -> dict[str, Any]:
     parser.add_argument(
         "--listen", metavar="HOST:PORT", help="default 127.0.0.1:7433; port 0 takes any free one"
     )
+    parser.add_argument(
+        "--insecure",
+        action="store_const",
+        const=True,
+        help="let other machines in, without TLS and authentication",
+    )
     parser.add_argument("--storage", metavar="URL", help="memory:// or sqlite:///PATH")
     parser.add_argument(
         "--providers", metavar="MODULE|FILE.py|examples", action="append", help="may be given several times"

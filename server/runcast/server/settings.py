@@ -1,6 +1,10 @@
 """The server's settings: where each comes from, and what each means."""
 
+import difflib
+import ipaddress
 import re
+import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,6 +22,11 @@ from runcast.server.model.errors import InvalidArgument, Violation
 
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 _USER_FILE = Path("~/.config/runcast/config.toml").expanduser()
+_PROJECT_FILE, _PYPROJECT = Path("runcast.toml"), Path("pyproject.toml")
+OF_CLIENTS = frozenset(
+    {"server", "output", "progress", "timeout", "tls", "token", "token_file", "profile", "profiles"}
+)
+"""What the same files say to the command line: none of the server's, and no mistake."""
 
 
 class Settings(BaseSettings):
@@ -26,7 +35,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(
         env_prefix="RUNCAST_",
         env_nested_delimiter="__",
-        toml_file=[_USER_FILE, "runcast.toml"],
+        toml_file=[_USER_FILE, _PROJECT_FILE],
         pyproject_toml_table_header=("tool", "runcast"),
         frozen=True,
         extra="ignore",
@@ -34,6 +43,9 @@ class Settings(BaseSettings):
 
     listen: str = "127.0.0.1:7433"
     """HOST:PORT to listen on; port 0 takes any free one."""
+
+    insecure: bool = False
+    """Listen beyond this machine although everybody there may do everything: without TLS and authentication."""
 
     storage: str = "sqlite:///.runcast/runcast.db"
     """Where runs are kept: memory:// or sqlite:///PATH."""
@@ -93,8 +105,9 @@ class Settings(BaseSettings):
 
 def read_settings(flags: dict[str, Any]) -> Settings:
     """The settings, with the flags that were given; InvalidArgument with a line for each mistake."""
+    _check_files()
     try:
-        return Settings(**flags)
+        settings = Settings(**flags)
     except ValidationError as error:
         wrong = [
             Violation(
@@ -104,5 +117,51 @@ def read_settings(flags: dict[str, Any]) -> Settings:
             for mistake in error.errors()
         ]
         raise InvalidArgument(wrong) from None
-    except ValueError as error:
-        raise InvalidArgument.of("configuration", str(error)) from None
+    host = settings.listen.rpartition(":")[0].strip("[]")
+    if not settings.insecure and not _is_loopback(host):
+        expected = (
+            f"{settings.listen!r}: other machines reach it, and it has neither TLS nor authentication;"
+            " listen on 127.0.0.1, or say --insecure (RUNCAST_INSECURE=true) where the network itself keeps strangers out"
+        )
+        raise InvalidArgument.of("listen", expected)
+    return settings
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.partition("%")[0]).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _check_files() -> None:
+    """InvalidArgument, naming the file, for one that cannot be read or says what nobody knows."""
+    wrong = [
+        violation
+        for path, table in ((_PROJECT_FILE, ()), (_PYPROJECT, ("tool", "runcast")), (_USER_FILE, ()))
+        for violation in _mistakes(path, table)
+    ]
+    if wrong:
+        raise InvalidArgument(wrong)
+
+
+def _mistakes(path: Path, table: tuple[str, ...]) -> list[Violation]:
+    try:
+        values: Any = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except (OSError, ValueError) as error:  # also what is no TOML, or no UTF-8
+        return [Violation(str(path), str(error))]
+    for name in table:
+        values = values.get(name, {}) if isinstance(values, Mapping) else {}
+    known = sorted({*Settings.model_fields, *OF_CLIENTS})
+    return [
+        Violation(str(path), f"{key} is not known{_nearest(key, known)}; known are {', '.join(known)}")
+        for key in values
+        if key not in known
+    ]
+
+
+def _nearest(key: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(key, known, 1)
+    return f", did you mean {near[0]}?" if near else ""
