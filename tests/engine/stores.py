@@ -35,6 +35,10 @@ class WatchedRepository(Repository):
     def durability(self) -> Durability:  # type: ignore[override]
         return self.inner.durability
 
+    @property
+    def exclusive(self) -> bool:  # type: ignore[override]
+        return self.inner.exclusive
+
     def hold(self) -> None:
         """From now on saves wait."""
         self.arrived.clear()

@@ -20,6 +20,8 @@ class Repository(ABC):
 
     scheme: str
     durability: Durability
+    exclusive: bool = False
+    """Whether nobody else can use the store until this server closes it or dies, however long it stands still."""
 
     @abstractmethod
     async def open(self) -> None:

@@ -45,6 +45,7 @@ class SQLiteRepository(Repository):
     durability = Durability.SYNCED
 
     def __init__(self, path: Path, *, exclusive: bool = True, clock: Callable[[], int] = _monotonic) -> None:
+        self.exclusive = exclusive
         self._path = path
         self._clock = clock
         self._writer = Workers(
