@@ -72,9 +72,9 @@ def check_ready() -> None:
     read_settings({})
 
 
-def become_server(words: Sequence[str]) -> NoReturn:
-    """Put the server in this program's place; signals then reach it directly."""
+def become_server(words: Sequence[str], module: str = MODULE) -> NoReturn:
+    """Put the server, or a program that comes with it, in this program's place; signals then reach it directly."""
     check_ready()
     sys.stdout.flush()
     sys.stderr.flush()
-    os.execv(sys.executable, [sys.executable, "-m", MODULE, *words])  # noqa: S606 - its own interpreter, no shell
+    os.execv(sys.executable, [sys.executable, "-m", module, *words])  # noqa: S606 - its own interpreter, no shell

@@ -7,6 +7,7 @@ from runcast.server.model.change import Durability, Group, Result
 from runcast.server.model.document import Document, Kind
 from runcast.server.model.event import Event
 from runcast.server.model.run import Attempt, Checkpoint, Page, Run, RunFilter
+from runcast.server.repository.upkeep import Upkeep
 
 
 class Repository(ABC):
@@ -22,6 +23,10 @@ class Repository(ABC):
     durability: Durability
     exclusive: bool = False
     """Whether nobody else can use the store until this server closes it or dies, however long it stands still."""
+
+    def upkeep(self) -> Upkeep | None:
+        """Back-up and check, where this backend has them; needs no `open`."""
+        return None
 
     @abstractmethod
     async def open(self) -> None:

@@ -3,7 +3,8 @@
 import fcntl
 import os
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
@@ -90,6 +91,26 @@ def connect_writer(path: Path, *, void_leases: bool) -> sqlite3.Connection:
 def connect_reader(path: Path) -> sqlite3.Connection:
     """A connection that can only read, on a store that is open."""
     return _connect(path, "ro")
+
+
+@contextmanager
+def visiting(path: Path) -> Iterator[sqlite3.Connection]:
+    """A connection that can only read, on a store that another process may have open. StorageError, also for all that
+    SQLite refuses meanwhile."""
+    try:
+        look(path)
+        if not path.exists() or _check(path):
+            raise refusal(path, "there is no store", "name the file that `runcast serve --storage` names")
+        with closing(_connect(path, "ro")) as connection:
+            yield connection
+    except sqlite3.Error as error:
+        raise _explain(path, error) from error
+
+
+def pending(connection: sqlite3.Connection) -> list[str]:
+    """The migrations that are not applied yet."""
+    applied = _applied(connection)
+    return [name for name in MIGRATIONS if name not in applied]
 
 
 def _connect(path: Path, mode: str) -> sqlite3.Connection:

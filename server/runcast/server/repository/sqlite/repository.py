@@ -17,6 +17,7 @@ from runcast.server.repository.sqlite.opening import connect_reader
 from runcast.server.repository.sqlite.reading import Reader
 from runcast.server.repository.sqlite.workers import Workers
 from runcast.server.repository.sqlite.writing import Writer
+from runcast.server.repository.upkeep import Upkeep
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -56,6 +57,11 @@ class SQLiteRepository(Repository):
         )
         # A filter that selects few of many runs is slow to list; nothing else is to wait behind it.
         self._lister = Workers("runcast-sqlite-lister", 1, lambda: Reader(connect_reader(path)), Reader.close)
+
+    def upkeep(self) -> Upkeep:
+        from runcast.server.repository.sqlite.upkeep import SQLiteUpkeep
+
+        return SQLiteUpkeep(self._path)
 
     async def open(self) -> None:
         await self._writer.start()
