@@ -82,6 +82,9 @@ class WatchedRepository(Repository):
         self._check("due")
         return await self.inner.due(now, capacity, limit)
 
+    async def set_aside(self, run_id: str, now: int) -> Run | None:
+        return await self.inner.set_aside(run_id, now)
+
     async def events(self, run_id: str, after: int, limit: int) -> Sequence[Event]:
         self._check("events")
         return await self.inner.events(run_id, after, limit)

@@ -97,7 +97,7 @@ def test_every_state_is_a_column_and_is_led_to_by_a_cell() -> None:
 def test_a_new_verb_and_a_new_way_to_end_need_a_row() -> None:
     """What a trigger can be: whoever adds to these lists adds rows."""
     verbs = {"create", "claim", "cancel", "pause", "resume", "expire", "ask_to_stop"}
-    parts = {"next_version", "requeue", "stand", "finish", "cancelled_error"}
+    parts = {"is_stand_in", "give_up", "next_version", "requeue", "stand", "finish", "cancelled_error"}
     parts.add("create_claimed")  # test_fold: create and claim in one
     assert public_functions(lifecycle) == verbs | parts
     assert public_functions(attempts) == {"fence", "report", "end", "lose"}

@@ -89,7 +89,7 @@ class Check:
         for kind, document_id, blob in self._connection.execute("SELECT kind, id, blob FROM documents"):
             self._counts["documents"] += 1
             self._decoded(codec.decode_document, Kind(kind), document_id, blob)
-        for table in ("requests", "leases"):
+        for table in ("requests", "leases", "damaged"):
             (self._counts[table],) = self._connection.execute(f"SELECT count(*) FROM {table}").fetchone()  # noqa: S608
 
     def _run(self, key: int, blobs: tuple[Any, ...], columns: dict[str, Any]) -> None:

@@ -61,6 +61,13 @@ def decode_run(run_id: str, row: bytes, definition: bytes | None, outcome: bytes
     return Run(*values)
 
 
+def decode_row(run_id: str, row: bytes) -> Run:
+    """The run from its hot row alone, its parts empty. DataLoss."""
+    values = list(structs.astuple(_decode(_row, row, run_id, "runs")))
+    values[_AT_DEFINITION], values[_AT_OUTCOME] = Definition(), _NO_OUTCOME
+    return Run(*values)
+
+
 def decode_definition(run_id: str, blob: bytes | None) -> Definition:
     """What the run was started from. DataLoss, also where it is missing."""
     return _decode(_definition, blob, run_id, "definitions")

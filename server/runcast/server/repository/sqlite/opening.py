@@ -12,7 +12,7 @@ from runcast.server.model.errors import StorageError
 
 APPLICATION_ID = int.from_bytes(b"RunC", "big")
 MIGRATION_SET = "runcast"
-MIGRATIONS = ("0001_runs", "0002_documents", "0003_finding")
+MIGRATIONS = ("0001_runs", "0002_documents", "0003_finding", "0004_damaged")
 """The names of all migrations that this version knows, in order."""
 
 _STATEMENTS = 512  # prepared ones kept by a connection: each bulk statement exists in some twenty sizes

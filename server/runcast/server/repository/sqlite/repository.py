@@ -87,6 +87,12 @@ class SQLiteRepository(Repository):
     async def due(self, now: int, capacity: Mapping[str, int], limit: int) -> Sequence[Run]:
         return await self._run(self._readers, lambda reader: reader.due(now, self._clock(), capacity, limit))
 
+    async def set_aside(self, run_id: str, now: int) -> Run | None:
+        error = await self._run(self._writer, lambda writer: writer.set_aside(run_id, now))
+        if error is None:
+            return None
+        return await self._run(self._readers, lambda reader: reader.stand_in(run_id, error))
+
     async def events(self, run_id: str, after: int, limit: int) -> Sequence[Event]:
         return await self._run(self._readers, lambda reader: reader.events(run_id, after, limit))
 
