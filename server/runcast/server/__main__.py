@@ -22,6 +22,7 @@ from runcast.provider.loading import load
 from runcast.server.engine.clock import Clock
 from runcast.server.engine.engine import Engine
 from runcast.server.executor.assembly import executors
+from runcast.server.executor.boundary import make_task
 from runcast.server.logs import set_up_logs
 from runcast.server.model.errors import InvalidArgument, RuncastError
 from runcast.server.notifier.local import LocalNotifier
@@ -147,8 +148,12 @@ def main() -> int:
     try:
         settings = read_settings(flags)
         set_up_logs(settings.log_level)
-        with contextlib.suppress(KeyboardInterrupt):
-            uvloop.run(serve(settings))
+        with (
+            contextlib.suppress(KeyboardInterrupt),
+            asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+        ):
+            runner.get_loop().set_task_factory(make_task)
+            runner.run(serve(settings))
     except (asyncio.CancelledError, SystemExit) as error:
         # What is committed is safe, and the next start takes back what ran here.
         what = (
