@@ -36,8 +36,9 @@ async def exits_unheard() -> str:
     async def leave() -> None:
         sys.exit(3)
 
-    _task = asyncio.create_task(leave())
-    await asyncio.sleep(0.05)
+    task = asyncio.create_task(leave())
+    while not task.done():
+        await asyncio.sleep(0)
     return "done"
 
 
@@ -63,3 +64,11 @@ async def waits(path: Path) -> str:
     inner.cancel()
     await asyncio.wait([inner])
     return "done" if inner.cancelled() else "not cancelled"
+
+
+@provider
+async def spins(path: Path) -> None:
+    """Never lets the loop have its turn."""
+    path.touch()
+    while True:
+        pass

@@ -1,5 +1,6 @@
 """A coroutine that asks the process to end, or cancels all that runs, ends its own run and nothing else."""
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import grpc
 import pytest
 
 from runcast.v1 import run_pb2
+from runcast.v1 import run_service_pb2 as pb
 from runcast.v1.run_service_pb2_grpc import RunServiceStub
 from tests.rpc.calls import Runs, stub_of
 from tests.serving import ServerProcess
@@ -46,3 +48,29 @@ def test_a_rough_guest_ends_its_own_run_only(runs: Runs, tmp_path: Path, provide
     assert after.attempt == 1
     again = runs.wait(runs.start("waits", f'{{"path": "{gate}"}}').id)
     assert again.state == run_pb2.Run.STATE_SUCCEEDED
+
+
+@pytest.mark.parametrize("signals", [1, 2])
+def test_a_server_leaves_in_time_although_a_coroutine_blocks_its_loop(tmp_path: Path, signals: int) -> None:
+    (tmp_path / "runcast.toml").write_text("drain_seconds = 0\n")
+    with (
+        ServerProcess("sqlite:///runs.db", [ROUGH], cwd=tmp_path) as server,
+        grpc.insecure_channel(server.address) as channel,
+    ):
+        gate = tmp_path / "gate"
+        request = pb.StartRunRequest(provider="spins")
+        request.input.json = f'{{"path": "{gate}"}}'
+        call = RunServiceStub(channel).StartRun.future(request)  # type: ignore[arg-type, attr-defined]  # not waited for
+        end = time.monotonic() + 10
+        while not gate.exists():
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        begun = time.monotonic()
+        for number in range(signals):
+            server.process.terminate()
+            if number + 1 < signals:
+                time.sleep(0.3)
+        assert server.process.wait(10) == 1
+        took = time.monotonic() - begun
+        call.cancel()
+        assert took < (4.5 if signals == 1 else 1.5), took

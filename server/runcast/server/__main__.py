@@ -12,6 +12,7 @@ import gc
 import random
 import signal
 import sys
+import threading
 import time
 from typing import Any
 
@@ -31,6 +32,7 @@ from runcast.server.rpc.server import Server
 from runcast.server.settings import Settings, read_settings
 
 _PATIENCE = 2.0
+_AT_LAST = 3.0
 _CHANCE = (1 << 62) - 1
 
 
@@ -74,7 +76,7 @@ async def serve(settings: Settings) -> None:
         registry,
         clock,
     )
-    stop = _on_signals()
+    stop, closed = _on_signals(settings.drain_seconds + _AT_LAST)
     server = Server(engine, clock.now)
     try:
         await engine.open()
@@ -86,6 +88,7 @@ async def serve(settings: Settings) -> None:
     finally:
         await server.stop()
         await engine.close()
+    closed.set()
     # A coroutine that swallows its cancellation would keep the loop from ending for ever; its run is settled.
     asyncio.get_running_loop().call_later(_PATIENCE, os._exit, 0)
 
@@ -98,17 +101,27 @@ def _calm_the_collector() -> None:
     gc.set_threshold(50_000, 20, 100)
 
 
-def _on_signals() -> asyncio.Event:
-    stop = asyncio.Event()
+def _on_signals(at_last: float) -> tuple[asyncio.Event, threading.Event]:
+    """What is set at the first signal, and what is to be set once all is stored: a second signal, or `at_last` seconds,
+    end the process whatever it is at. Python's own handlers, for those of a loop wait for code that blocks it."""
+    loop, stop, closed = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
+    asked: list[int] = []
 
-    def asked() -> None:
-        if stop.is_set():
-            os._exit(1)
-        stop.set()
+    def leave() -> None:
+        os._exit(0 if closed.is_set() else 1)
+
+    def on_signal(number: int, _frame: object) -> None:
+        asked.append(number)
+        if len(asked) > 1:
+            leave()
+        last = threading.Timer(at_last, leave)
+        last.daemon = True
+        last.start()
+        loop.call_soon_threadsafe(stop.set)
 
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, asked)
-    return stop
+        signal.signal(number, on_signal)
+    return stop, closed
 
 
 def _announce(settings: Settings, port: int, providers: int) -> None:
@@ -152,7 +165,7 @@ def main() -> int:
             contextlib.suppress(KeyboardInterrupt),
             asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
         ):
-            runner.get_loop().set_task_factory(make_task)
+            runner.get_loop().set_task_factory(make_task)  # type: ignore[arg-type]  # any coroutine
             runner.run(serve(settings))
     except (asyncio.CancelledError, SystemExit) as error:
         # What is committed is safe, and the next start takes back what ran here.

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections.abc import Coroutine, Generator
-from types import TracebackType
 from typing import Any
 
 from runcast.provider.reporter import current
@@ -42,14 +41,9 @@ class _Contained(Coroutine[Any, Any, Any]):
         except (SystemExit, KeyboardInterrupt) as error:
             raise _asked_to_exit(error) from error
 
-    def throw(
-        self,
-        kind: Any,
-        value: BaseException | object | None = None,
-        traceback: TracebackType | None = None,
-    ) -> Any:
+    def throw(self, *given: Any) -> Any:
         try:
-            return self._inner.throw(kind if value is None else value)
+            return self._inner.throw(*given)
         except (SystemExit, KeyboardInterrupt) as error:
             raise _asked_to_exit(error) from error
 
