@@ -29,4 +29,5 @@ VOLUME /data
 EXPOSE 7433
 HEALTHCHECK --interval=10s --timeout=5s --start-period=10s --retries=3 CMD ["runcast", "health"]
 ENTRYPOINT ["runcast"]
-CMD ["serve", "--listen", "0.0.0.0:7433", "--storage", "sqlite:////data/runcast.db"]
+# --insecure: a container is reached through the ports that are published, and there is no TLS and no authentication yet.
+CMD ["serve", "--listen", "0.0.0.0:7433", "--insecure", "--storage", "sqlite:////data/runcast.db"]

@@ -53,7 +53,7 @@ async def serve(
 ) -> AsyncIterator[Serve]:
     """Makes servers over one store: the next one once the one before was closed or has crashed."""
     servers: list[Server] = []
-    shared = MemoryRepository()
+    shared = MemoryRepository(exclusive=False)
 
     async def serve(**options: Any) -> Server:
         repository = shared if request.param == "memory" else SQLiteRepository(tmp_path / "runs.db")

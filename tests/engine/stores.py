@@ -35,6 +35,10 @@ class WatchedRepository(Repository):
     def durability(self) -> Durability:  # type: ignore[override]
         return self.inner.durability
 
+    @property
+    def exclusive(self) -> bool:  # type: ignore[override]
+        return self.inner.exclusive
+
     def hold(self) -> None:
         """From now on saves wait."""
         self.arrived.clear()
@@ -77,6 +81,9 @@ class WatchedRepository(Repository):
     async def due(self, now: int, capacity: Mapping[str, int], limit: int) -> Sequence[Run]:
         self._check("due")
         return await self.inner.due(now, capacity, limit)
+
+    async def set_aside(self, run_id: str, now: int) -> Run | None:
+        return await self.inner.set_aside(run_id, now)
 
     async def events(self, run_id: str, after: int, limit: int) -> Sequence[Event]:
         self._check("events")

@@ -5,10 +5,10 @@ import asyncio
 import pytest
 
 from runcast.server.engine.request import Start
-from runcast.server.model.call import Stopped
+from runcast.server.model.call import Raised, Stopped
 from runcast.server.model.errors import Unavailable
 from runcast.server.model.event import AttemptFinished, SaveCheckpoint
-from runcast.server.model.run import AttemptState, State, StopCause
+from runcast.server.model.run import AttemptState, Error, State, StopCause
 from runcast.server.repository.memory import MemoryRepository
 from tests.engine.clock import HandClock
 from tests.engine.conftest import Serve, on_each_store
@@ -108,6 +108,30 @@ async def test_a_run_that_is_being_cancelled_is_finished_and_not_requeued(server
     attempt.end(Stopped())
     await within(draining)
     assert (await server.get(run.id)).state is State.CANCELLED
+
+
+@pytest.mark.parametrize("provider", ["resuming", "holding"])
+async def test_a_run_can_be_cancelled_while_its_server_drains(server: Server, provider: str) -> None:
+    run, attempt = await server.running(provider)
+    draining = asyncio.create_task(server.engine.drain(25))
+    await settle()
+    await server.engine.control.cancel(run.id)
+    await server.until(
+        lambda: attempt.stops and attempt.stops[-1][0] in (StopCause.CANCEL, StopCause.RELEASE)
+    )
+    attempt.end(Stopped())
+    await within(draining)
+    assert (await server.get(run.id)).state is State.CANCELLED
+
+
+async def test_what_fails_by_itself_while_its_server_drains_has_failed(server: Server) -> None:
+    run, attempt = await server.running("resuming")
+    draining = asyncio.create_task(server.engine.drain(25))
+    await attempt.is_asked()
+    attempt.end(Raised(Error(2, "PROVIDER_EXCEPTION", "it broke")))
+    await within(draining)
+    ended = await server.get(run.id)
+    assert (ended.state, ended.tries) == (State.FAILED, 1)
 
 
 async def test_a_cancellation_with_a_long_grace_is_hurried_when_the_time_is_over(server: Server) -> None:

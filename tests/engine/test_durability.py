@@ -29,6 +29,20 @@ def poisoned(server: Server) -> None:
     server.store.inner.save = checked  # type: ignore[method-assign]
 
 
+async def test_a_store_that_cannot_be_written_is_said_once_and_not_for_each_call(
+    server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.store.fail("save", *[Unavailable("the disk is full")] * 3)
+    for _ in range(3):
+        with pytest.raises(Unavailable):
+            await server.start()
+    assert [record.getMessage() for record in caplog.records if "disk is full" in record.getMessage()] == [
+        "nothing can be stored, and whoever asks for it is told to try again: the disk is full"
+    ]
+    await server.start()
+    assert "the store can be written again" in caplog.text
+
+
 async def test_a_new_run_is_visible_only_once_it_is_durable(server: Server) -> None:
     server.store.hold()
     starting = asyncio.create_task(server.start(run_id="mine"))

@@ -1,14 +1,20 @@
 """A server whose lease cannot be renewed: first it takes no more, then it gives up what it has."""
 
 import asyncio
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
 from runcast.server.engine import lease as leases
 from runcast.server.engine.lease import Lease
+from runcast.server.executor.on_loop import AsyncExecutor
+from runcast.server.model.call import Call, Returned
 from runcast.server.model.errors import Fenced, Unavailable
-from runcast.server.model.run import State
+from runcast.server.model.run import Execution, State
 from runcast.server.repository.memory import MemoryRepository
+from runcast.server.repository.sqlite import SQLiteRepository
 from tests.engine.clock import HandClock
 from tests.engine.conftest import Serve
 from tests.engine.scripted import within
@@ -151,6 +157,47 @@ async def test_after_a_standstill_longer_than_the_lease_nothing_goes_on_as_if_no
     caplog.clear()
 
 
+@pytest.fixture
+async def alone(
+    clock: HandClock, short: float, tmp_path: Path, nothing_unheard: None
+) -> AsyncIterator[Server]:
+    """A server with a short lease on a store that is its own; its coroutines are real."""
+    blocking = AsyncExecutor(_blocks_the_loop)
+    store = SQLiteRepository(tmp_path / "runs.db")
+    server = await Server(store, clock, executors={Execution.ASYNC: blocking}).open()
+    yield server
+    await server.engine.close()
+
+
+async def _blocks_the_loop(call: Call, channel: object) -> Returned:
+    time.sleep(0.5)
+    await asyncio.sleep(0.1)
+    return Returned("true")
+
+
+async def test_a_coroutine_that_blocks_its_server_for_longer_than_the_lease_loses_no_run(
+    alone: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    runs = [await alone.start("resuming") for _ in range(2)]
+    for run in runs:
+        done = await alone.final(run.id)
+        assert (done.state, done.attempt, done.crashes) == (State.SUCCEEDED, 1, 0)
+    assert "it goes on" in caplog.text
+    assert alone.engine._lease.held
+
+
+async def test_a_store_that_is_away_for_longer_than_the_lease_loses_no_run_where_it_is_nobody_elses(
+    alone: Server,
+) -> None:
+    alone.store.fail("beat", *[AWAY] * 1_000)
+    await lost(alone)
+    assert alone.engine._lease.held
+    assert not alone.engine._lease.fresh
+    alone.store.failures.clear()
+    await alone.until(lambda: alone.engine._lease.fresh)
+    assert not alone.engine._lease._lost
+
+
 async def test_a_claim_that_was_stored_after_the_lease_had_run_out_begins_nothing(server: Server) -> None:
     server.store.hold()
     starting = asyncio.create_task(server.start("resuming"))
@@ -211,9 +258,12 @@ async def test_a_lease_is_given_up_at_close(serve: Serve) -> None:
 
 
 def test_a_fresh_lease_is_held(clock: HandClock) -> None:
-    lease = Lease(MemoryRepository(), "boot", clock, lambda: None)
+    lease = Lease(MemoryRepository(exclusive=False), "boot", clock, lambda: None)
     assert lease.fresh
     clock.skip(10)
     assert (lease.fresh, lease.held) == (False, True)
     clock.skip(5)
     assert not lease.held
+    alone = Lease(MemoryRepository(), "boot", clock, lambda: None)
+    clock.skip(60)
+    assert (alone.fresh, alone.held) == (False, True)

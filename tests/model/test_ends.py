@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from runcast.server.model import attempts
 from runcast.server.model.call import Abandoned, End, Raised, Returned, Stopped
@@ -255,6 +256,28 @@ def test_a_drained_run_that_may_run_again_is_released_and_not_counted(safe: str)
     run = life.run
     assert (run.state, run.tries, run.crashes) == (State.QUEUED, 0, 0)
     assert life.events[-2].body == AttemptFinished(AttemptState.RELEASED)
+
+
+@pytest.mark.parametrize(
+    ("how", "attempts", "state", "ended", "tries"),
+    [
+        (BROKEN, 1, State.FAILED, AttemptState.FAILED, 1),
+        (BROKEN, 2, State.BACKING_OFF, AttemptState.FAILED, 1),
+        (replace(BROKEN, while_stopping=True), 1, State.QUEUED, AttemptState.RELEASED, 0),
+        (Stopped(killed=True), 1, State.QUEUED, AttemptState.RELEASED, 0),
+        (Abandoned(), 1, State.QUEUED, AttemptState.RELEASED, 0),
+        (Returned("1"), 1, State.SUCCEEDED, AttemptState.SUCCEEDED, 0),
+    ],
+)
+def test_a_drained_run_is_judged_by_how_its_code_really_ended(
+    how: End, attempts: int, state: State, ended: AttemptState, tries: int
+) -> None:
+    life = running(idempotent=True, retry=retries(attempts))
+    life.ask_to_stop(StopCause.RELEASE)
+    life.end(how)
+    assert (life.run.state, life.run.tries) == (state, tries)
+    finished = [event.body for event in life.events if isinstance(event.body, AttemptFinished)]
+    assert finished[-1].state is ended
 
 
 def test_a_drained_run_that_was_being_paused_is_paused() -> None:

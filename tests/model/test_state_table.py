@@ -38,9 +38,9 @@ the server drains             | !  !  =  =  =  !  !  !  !  !  !  !  !  !  !  !  
 it reports                    | F  F  =  =  =  F  =  F  F  F  F  =  =  F  F  F  F  F
 returns                       | F  F  OK OK OK F  OK F  F  F  F  OK OK F  F  F  F  F
 returns, targets failed       | F  F  OE OE OE F  OE F  F  F  F  OE OE F  F  F  F  F
-fails, attempts left          | F  F  BO BO QU F  PD F  F  F  F  CA TO F  F  F  F  F
-fails, none left              | F  F  FA TO QU F  FA F  F  F  F  CA TO F  F  F  F  F
-fails, may not be retried     | F  F  FA BO QU F  FA F  F  F  F  CA TO F  F  F  F  F
+fails, attempts left          | F  F  BO BO BO F  PD F  F  F  F  CA TO F  F  F  F  F
+fails, none left              | F  F  FA TO FA F  FA F  F  F  F  CA TO F  F  F  F  F
+fails, may not be retried     | F  F  FA BO FA F  FA F  F  F  F  CA TO F  F  F  F  F
 stops, attempts left          | F  F  BO BO QU F  PD F  F  F  F  CA TO F  F  F  F  F
 stops, none left              | F  F  FA TO QU F  PD F  F  F  F  CA TO F  F  F  F  F
 is killed                     | F  F  BO BO QU F  PD F  F  F  F  CA TO F  F  F  F  F
@@ -97,7 +97,7 @@ def test_every_state_is_a_column_and_is_led_to_by_a_cell() -> None:
 def test_a_new_verb_and_a_new_way_to_end_need_a_row() -> None:
     """What a trigger can be: whoever adds to these lists adds rows."""
     verbs = {"create", "claim", "cancel", "pause", "resume", "expire", "ask_to_stop"}
-    parts = {"next_version", "requeue", "stand", "finish", "cancelled_error"}
+    parts = {"is_stand_in", "give_up", "next_version", "requeue", "stand", "finish", "cancelled_error"}
     parts.add("create_claimed")  # test_fold: create and claim in one
     assert public_functions(lifecycle) == verbs | parts
     assert public_functions(attempts) == {"fence", "report", "end", "lose"}

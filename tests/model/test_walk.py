@@ -17,7 +17,7 @@ from hypothesis.stateful import (
 )
 
 from runcast.server.model import attempts, lifecycle
-from runcast.server.model.call import Abandoned, End, Returned, Stopped
+from runcast.server.model.call import Abandoned, End, Raised, Returned, Stopped
 from runcast.server.model.change import Change, fold
 from runcast.server.model.errors import FailedPrecondition, Fenced, WrongState
 from runcast.server.model.event import LogLine, Report, Severity
@@ -231,7 +231,7 @@ class Walk(RuleBasedStateMachine):
             assert after.cancellation is not None
             abandoned = after.cancellation.outcome is CancelOutcome.ABANDONED
             assert abandoned == isinstance(how, Abandoned)
-        elif before.stop_cause is StopCause.RELEASE:
+        elif before.stop_cause is StopCause.RELEASE and not isinstance(how, Raised):
             assert after.tries == before.tries
             assert after.current is not None
             assert after.current.state is AttemptState.RELEASED

@@ -145,6 +145,26 @@ def test_a_fraction_stays_between_0_and_1(sent: Sent, said: float, fraction: flo
     assert sent.all[0].fraction == fraction
 
 
+@pytest.mark.parametrize("said", [10**30, math.inf])
+def test_a_count_beyond_all_numbers_is_the_greatest_that_can_be_told(sent: Sent, said: int) -> None:
+    sent.teller.tell(completed=1, total=said)
+    sent.clock.advance(1)
+    sent.teller.tell(completed=said)
+    assert [(one.completed, one.total) for one in sent.all] == [(1, 2**63 - 1), (2**63 - 1, 2**63 - 1)]
+
+
+def test_a_count_that_is_none_is_nothing(sent: Sent) -> None:
+    sent.teller.tell(completed=math.nan)  # type: ignore[arg-type]
+    assert sent.all[-1].completed == 0
+
+
+def test_an_end_that_nobody_will_see_is_not_estimated(sent: Sent) -> None:
+    sent.teller.tell(completed=0, total=10**18)
+    sent.clock.advance(1)
+    sent.teller.tell(completed=1)
+    assert sent.all[-1].estimated_end_time is None
+
+
 def test_more_than_all_is_all(sent: Sent) -> None:
     sent.tell(12, 10)
     sent.clock.advance(1)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from runcast.provider import Cancelled, Context, SyncContext, provider
-from runcast.server.model.call import Returned, Stopped
+from runcast.server.model.call import Raised, Returned, Stopped
 from runcast.server.model.event import Report
 from runcast.server.model.run import Progress
 from tests.provider.channels import AsyncChannel, BlockingChannel, run, run_plain
@@ -41,6 +41,28 @@ async def test_a_cancelled_task_is_left_to_whoever_cancelled_it() -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert len(channel.committed) == 1
+
+
+@pytest.mark.parametrize("aware", [True, False])
+async def test_a_failure_tells_whether_it_was_raised_while_the_code_was_being_stopped(aware: bool) -> None:
+    entered = asyncio.Event()
+
+    @provider
+    async def breaks() -> None:
+        entered.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            if aware:
+                raise ValueError("no clean end") from None
+        raise ValueError("it would have come to this anyway")
+
+    task = asyncio.create_task(run(breaks, AsyncChannel()))
+    await entered.wait()
+    task.cancel()
+    ended = await task
+    assert isinstance(ended, Raised)
+    assert ended.while_stopping is aware
 
 
 async def test_what_waits_to_be_told_is_told_before_the_end() -> None:

@@ -17,7 +17,7 @@ from runcast.server.repository.sqlite import SQLiteRepository, opening, schema
 from tests.repository.builders import NOW, a_run, change, following, save
 from tests.repository.test_documents import a_task
 
-OLDER = opening.MIGRATIONS[1:]
+OLDER = ("0002_documents", "0003_finding")
 COUNT = 30
 
 
@@ -100,6 +100,20 @@ async def test_the_runs_of_an_older_store_are_found_by_all_filters(path: Path, s
         assert await repository.document(Kind.TASK, "task") == a_task("task")
     finally:
         await repository.close()
+
+
+async def test_a_store_that_kept_no_damaged_records_yet_gets_room_for_them(path: Path) -> None:
+    for late in (False, True):
+        repository = SQLiteRepository(path)
+        await repository.open()
+        if not late:
+            await repository.save([Group((a_change(1),))])
+        assert await repository.get("run-1") == stored(1)
+        await repository.close()
+        assert "damaged" in tables(path)
+        with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+            connection.execute("DROP TABLE damaged")
+            connection.execute("DELETE FROM _sqlite_migrations WHERE name = '0004_damaged'")
 
 
 async def test_a_run_of_an_older_store_goes_on_and_is_removed_like_any(path: Path) -> None:

@@ -11,12 +11,14 @@ from typing import Any
 import pytest
 from msgspec import structs
 
+from runcast.server.model import lifecycle
 from runcast.server.model.change import Part, Saved, Stale
 from runcast.server.model.errors import DataLoss, NotFound, Unavailable
-from runcast.server.model.run import Checkpoint, Definition, Outcome, Page, Payload, Run, RunFilter
+from runcast.server.model.lifecycle import is_stand_in
+from runcast.server.model.run import Checkpoint, Definition, Outcome, Page, Payload, Run, RunFilter, State
 from runcast.server.repository.sqlite import SQLiteRepository, opening, schema
 from runcast.server.repository.sqlite.reading import HOT_QUERIES
-from tests.repository.builders import a_request, a_run, an_attempt, change, following, group, save
+from tests.repository.builders import NOW, a_request, a_run, an_attempt, change, following, group, save
 
 ALL = RunFilter()
 
@@ -115,12 +117,40 @@ async def test_a_damaged_row_is_told_with_its_run_and_table(
         "attempts": lambda: sqlite.attempts("hurt"),
         "checkpoints": lambda: sqlite.checkpoint("hurt"),
     }
-    for read in (
-        [reads[table]] if table in reads else [lambda: sqlite.get("hurt"), lambda: sqlite.list(ALL, Page(1))]
-    ):
-        with pytest.raises(DataLoss, match=f"run hurt: its row in table {table}") as error:
-            await read()
-        assert error.value.metadata == {"run": "hurt", "table": table}
+    with pytest.raises(DataLoss, match=f"run hurt: its row in table {table}") as error:
+        await reads.get(table, lambda: sqlite.get("hurt"))()
+    assert error.value.metadata == {"run": "hurt", "table": table}
+    shown = [await sqlite.list(ALL, Page(1)), await sqlite.due(NOW, {"echo": 1}, 9)]
+    for (one,) in shown:
+        assert (one.id, one.state, one.definition.provider) == ("hurt", State.QUEUED, "echo")
+        assert is_stand_in(one) == (table not in reads)
+        assert table in reads or table in one.outcome.error.message  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("table", DAMAGE)
+async def test_the_bytes_of_a_damaged_row_are_kept_once_as_they_are(
+    sqlite: SQLiteRepository, path: Path, table: str
+) -> None:
+    run = a_run("hurt", outcome=Outcome(summary="x"))
+    whole = change(run, events=2, parts=Part.OUTCOME, checkpoint=Checkpoint(1, b"x"), closed=(an_attempt(1),))
+    await save(sqlite, whole)
+    assert await sqlite.set_aside("hurt", NOW) is None
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute(DAMAGE[table])
+        (blob,) = connection.execute(f"SELECT {'row' if table == 'runs' else 'blob'} FROM {table}").fetchone()
+    left = await sqlite.set_aside("hurt", NOW)
+    assert left == await sqlite.set_aside("hurt", NOW)
+    assert left is not None
+    assert is_stand_in(left)
+    with closing(sqlite3.connect(path)) as connection:
+        kept = connection.execute("SELECT run_id, origin, blob, time FROM damaged").fetchall()
+    assert kept == [("hurt", table, blob, NOW)]
+    await save(sqlite, lifecycle.give_up(left, NOW))
+    if table not in ("journal", "attempts", "checkpoints"):
+        assert await sqlite.set_aside("hurt", NOW) is None
+    assert (await sqlite.get("hurt")).state is State.FAILED
+    with pytest.raises(NotFound):
+        await sqlite.set_aside("nobody", NOW)
 
 
 async def test_a_missing_definition_is_told(sqlite: SQLiteRepository, path: Path) -> None:

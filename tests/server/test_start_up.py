@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from runcast.cli.configuration import _READERS
+from runcast.server.settings import OF_CLIENTS, read_settings
 from tests.serving import ServerProcess
 
 
@@ -57,6 +59,59 @@ def test_wrong_settings_are_named(flags: list[str], words: list[str], tmp_path: 
     assert code == 2
     assert all(word in said for word in words), said
     assert len(said.splitlines()) == 1
+
+
+@pytest.mark.parametrize("listen", ["0.0.0.0:0", "[::]:0", "192.0.2.1:7433", "example.org:7433"])
+def test_other_machines_are_let_in_only_where_it_is_said_in_so_many_words(
+    listen: str, tmp_path: Path
+) -> None:
+    code, said = refused("--storage", "memory://", "--listen", listen, cwd=tmp_path)
+    assert code == 2
+    assert all(word in said for word in ("listen", listen, "TLS", "authentication", "--insecure")), said
+
+
+def test_with_insecure_a_server_listens_to_all(tmp_path: Path) -> None:
+    with ServerProcess(listen="0.0.0.0:0", flags=["--insecure"], cwd=tmp_path) as server:
+        assert server.address.startswith("0.0.0.0:")
+
+
+@pytest.mark.parametrize("listen", ["127.0.0.1:0", "127.0.0.2:0", "[::1]:0", "localhost:0"])
+def test_the_loopback_needs_no_word_more(
+    listen: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert read_settings({"listen": listen}).listen == listen
+
+
+@pytest.mark.parametrize(
+    ("file", "written", "words"),
+    [
+        ("runcast.toml", 'storage = "memory://', ["runcast.toml: Unterminated"]),
+        (
+            "runcast.toml",
+            'storge = "memory://"',
+            ["runcast.toml: storge is not known, did you mean storage?", "listen"],
+        ),
+        (
+            "pyproject.toml",
+            "[tool.runcast]\nnonsense = 1",
+            ["pyproject.toml: nonsense is not known; known are"],
+        ),
+        ("pyproject.toml", "[tool", ["pyproject.toml: "]),
+    ],
+)
+def test_a_file_of_settings_with_a_mistake_is_named(
+    file: str, written: str, words: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / file).write_text(written)
+    code, said = refused("--listen", "127.0.0.1:0", cwd=tmp_path)
+    assert code == 2
+    assert all(word in said for word in words), said
+    assert len(said.splitlines()) == 1
+
+
+def test_what_a_file_says_to_the_command_line_is_no_mistake() -> None:
+    assert {*_READERS, "token_file", "profile", "profiles"} == OF_CLIENTS
 
 
 def test_several_mistakes_are_all_reported_at_once(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Why an attempt failed, made from the exception that ended it."""
 
+import asyncio
 import traceback
 from pathlib import Path
 from types import TracebackType
@@ -20,7 +21,21 @@ def failed(error: BaseException) -> End:
     """Raised, with reason and words of the author's own where it is a ProviderError; Stopped if Cancelled is in a group."""
     if isinstance(error, BaseExceptionGroup) and error.subgroup(Cancelled) is not None:
         return Stopped()
-    return Raised(_error(error), _traceback(error))
+    return Raised(_error(error), _traceback(error), _while_stopping(error))
+
+
+def _while_stopping(error: BaseException) -> bool:
+    """Whether a cancellation was on its way through the code when this was raised."""
+    waiting, seen = [error], set[int]()
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, asyncio.CancelledError | Cancelled):
+            return True
+        if id(one) not in seen:
+            seen.add(id(one))
+            waiting += [each for each in (one.__cause__, one.__context__) if each is not None]
+            waiting += one.exceptions if isinstance(one, BaseExceptionGroup) else ()
+    return False
 
 
 def _error(error: BaseException) -> Error:

@@ -11,6 +11,8 @@ from runcast.server.model.run import Progress
 INTERVAL = 0.1
 _BRIEF = 4096
 _MICROSECONDS = 1_000_000
+_MOST = (1 << 63) - 1
+_FAR = 100 * 365 * 86_400
 
 
 class Teller:
@@ -104,9 +106,9 @@ class Teller:
         if completed is not None:
             if completed < self._completed:
                 self._since = None
-            self._completed = max(0, int(completed))
+            self._completed = _count(completed)
         if total is not None and total != self._total:
-            self._total = max(0, int(total))
+            self._total = _count(total)
             self._since = None
         if fraction is not None and not math.isnan(fraction):
             self._fraction = min(1.0, max(0.0, float(fraction)))
@@ -141,4 +143,9 @@ class Teller:
         if done <= 0 or now <= start:
             return None
         left = (1 - self._fraction) * (now - start) / done
-        return self._clock.now() + int(left * _MICROSECONDS)
+        return self._clock.now() + int(left * _MICROSECONDS) if left < _FAR else None
+
+
+def _count(said: float) -> int:
+    """From 0 to the greatest that can be told: a count that is none must not be the end of a run."""
+    return 0 if math.isnan(said) else int(min(_MOST, max(0, said)))

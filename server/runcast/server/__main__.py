@@ -12,6 +12,7 @@ import gc
 import random
 import signal
 import sys
+import threading
 import time
 from typing import Any
 
@@ -22,6 +23,7 @@ from runcast.provider.loading import load
 from runcast.server.engine.clock import Clock
 from runcast.server.engine.engine import Engine
 from runcast.server.executor.assembly import executors
+from runcast.server.executor.boundary import make_task
 from runcast.server.logs import set_up_logs
 from runcast.server.model.errors import InvalidArgument, RuncastError
 from runcast.server.notifier.local import LocalNotifier
@@ -30,6 +32,7 @@ from runcast.server.rpc.server import Server
 from runcast.server.settings import Settings, read_settings
 
 _PATIENCE = 2.0
+_AT_LAST = 3.0
 _CHANCE = (1 << 62) - 1
 
 
@@ -73,7 +76,7 @@ async def serve(settings: Settings) -> None:
         registry,
         clock,
     )
-    stop = _on_signals()
+    stop, closed = _on_signals(settings.drain_seconds + _AT_LAST)
     server = Server(engine, clock.now)
     try:
         await engine.open()
@@ -85,6 +88,7 @@ async def serve(settings: Settings) -> None:
     finally:
         await server.stop()
         await engine.close()
+    closed.set()
     # A coroutine that swallows its cancellation would keep the loop from ending for ever; its run is settled.
     asyncio.get_running_loop().call_later(_PATIENCE, os._exit, 0)
 
@@ -97,17 +101,27 @@ def _calm_the_collector() -> None:
     gc.set_threshold(50_000, 20, 100)
 
 
-def _on_signals() -> asyncio.Event:
-    stop = asyncio.Event()
+def _on_signals(at_last: float) -> tuple[asyncio.Event, threading.Event]:
+    """What is set at the first signal, and what is to be set once all is stored: a second signal, or `at_last` seconds,
+    end the process whatever it is at. Python's own handlers, for those of a loop wait for code that blocks it."""
+    loop, stop, closed = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
+    asked: list[int] = []
 
-    def asked() -> None:
-        if stop.is_set():
-            os._exit(1)
-        stop.set()
+    def leave() -> None:
+        os._exit(0 if closed.is_set() else 1)
+
+    def on_signal(number: int, _frame: object) -> None:
+        asked.append(number)
+        if len(asked) > 1:
+            leave()
+        last = threading.Timer(at_last, leave)
+        last.daemon = True
+        last.start()
+        loop.call_soon_threadsafe(stop.set)
 
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, asked)
-    return stop
+        signal.signal(number, on_signal)
+    return stop, closed
 
 
 def _announce(settings: Settings, port: int, providers: int) -> None:
@@ -123,6 +137,12 @@ def _flags() -> dict[str, Any]:
     )
     parser.add_argument(
         "--listen", metavar="HOST:PORT", help="default 127.0.0.1:7433; port 0 takes any free one"
+    )
+    parser.add_argument(
+        "--insecure",
+        action="store_const",
+        const=True,
+        help="let other machines in, without TLS and authentication",
     )
     parser.add_argument("--storage", metavar="URL", help="memory://, file:///PATH or sqlite:///PATH")
     parser.add_argument(
@@ -141,8 +161,12 @@ def main() -> int:
     try:
         settings = read_settings(flags)
         set_up_logs(settings.log_level)
-        with contextlib.suppress(KeyboardInterrupt):
-            uvloop.run(serve(settings))
+        with (
+            contextlib.suppress(KeyboardInterrupt),
+            asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+        ):
+            runner.get_loop().set_task_factory(make_task)  # type: ignore[arg-type]  # any coroutine
+            runner.run(serve(settings))
     except (asyncio.CancelledError, SystemExit) as error:
         # What is committed is safe, and the next start takes back what ran here.
         what = (

@@ -1,7 +1,10 @@
 """The server's settings: where each comes from, and what each means."""
 
+import difflib
+import ipaddress
 import re
 import tomllib
+from collections.abc import Mapping
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,6 +23,11 @@ from runcast.server.model.errors import InvalidArgument, Violation
 
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 _USER_FILE = Path("~/.config/runcast/config.toml").expanduser()
+_PROJECT_FILE, _PYPROJECT = Path("runcast.toml"), Path("pyproject.toml")
+OF_CLIENTS = frozenset(
+    {"server", "output", "progress", "timeout", "tls", "token", "token_file", "profile", "profiles"}
+)
+"""What the same files say to the command line: none of the server's, and no mistake."""
 
 
 def _read(file: Path | Traversable) -> dict[str, Any]:
@@ -61,6 +69,9 @@ class Settings(BaseSettings):
 
     listen: str = "127.0.0.1:7433"
     """HOST:PORT to listen on; port 0 takes any free one."""
+
+    insecure: bool = False
+    """Listen beyond this machine although everybody there may do everything: without TLS and authentication."""
 
     storage: str = "sqlite:///.runcast/runcast.db"
     """Where runs are kept: memory://, file:///PATH or sqlite:///PATH."""
@@ -114,14 +125,15 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """The sources, the strongest first."""
-        project, user = _File(settings_cls, Path("runcast.toml")), _File(settings_cls, _USER_FILE)
+        project, user = _File(settings_cls, _PROJECT_FILE), _File(settings_cls, _USER_FILE)
         return init_settings, env_settings, project, _Pyproject(settings_cls), user
 
 
 def read_settings(flags: dict[str, Any]) -> Settings:
     """The settings, with the flags that were given; InvalidArgument with a line for each mistake."""
+    _check_files()
     try:
-        return Settings(**flags)
+        settings = Settings(**flags)
     except ValidationError as error:
         wrong = [
             Violation(
@@ -131,5 +143,51 @@ def read_settings(flags: dict[str, Any]) -> Settings:
             for mistake in error.errors()
         ]
         raise InvalidArgument(wrong) from None
+    host = settings.listen.rpartition(":")[0].strip("[]")
+    if not settings.insecure and not _is_loopback(host):
+        expected = (
+            f"{settings.listen!r}: other machines reach it, and it has neither TLS nor authentication;"
+            " listen on 127.0.0.1, or say --insecure (RUNCAST_INSECURE=true) where the network itself keeps strangers out"
+        )
+        raise InvalidArgument.of("listen", expected)
+    return settings
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.partition("%")[0]).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _check_files() -> None:
+    """InvalidArgument, naming the file, for one that cannot be read or says what nobody knows."""
+    wrong = [
+        violation
+        for path, table in ((_PROJECT_FILE, ()), (_PYPROJECT, ("tool", "runcast")), (_USER_FILE, ()))
+        for violation in _mistakes(path, table)
+    ]
+    if wrong:
+        raise InvalidArgument(wrong)
+
+
+def _mistakes(path: Path, table: tuple[str, ...]) -> list[Violation]:
+    try:
+        if not path.exists():
+            return []
+        values: Any = _read(path)
     except ValueError as error:
-        raise InvalidArgument.of("configuration", str(error)) from None
+        return [Violation(str(path), str(error).removeprefix(f"{path}: "))]
+    for name in table:
+        values = values.get(name, {}) if isinstance(values, Mapping) else {}
+    known = sorted({*Settings.model_fields, *OF_CLIENTS})
+    return [
+        Violation(str(path), f"{key} is not known{_nearest(key, known)}; known are {', '.join(known)}")
+        for key in values
+        if key not in known
+    ]
+
+
+def _nearest(key: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(key, known, 1)
+    return f", did you mean {near[0]}?" if near else ""

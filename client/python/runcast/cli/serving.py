@@ -19,6 +19,13 @@ Listen = Annotated[
         "--listen", metavar="HOST:PORT", help="Where to listen, or RUNCAST_LISTEN; default: 127.0.0.1:7433."
     ),
 ]
+Insecure = Annotated[
+    bool,
+    typer.Option(
+        "--insecure",
+        help="Listen beyond this machine although there is neither TLS nor authentication, or RUNCAST_INSECURE.",
+    ),
+]
 Providers = Annotated[
     list[str] | None,
     typer.Option(
@@ -38,10 +45,13 @@ MaxConcurrent = Annotated[
 ]
 
 
-def arguments(flags: Mapping[str, str | int | Sequence[str] | None]) -> list[str]:
+def arguments(flags: Mapping[str, str | int | bool | Sequence[str] | None]) -> list[str]:
     """The flags that were given, for the server; the rest it reads from its environment and files itself."""
     words: list[str] = []
     for name, value in flags.items():
+        if isinstance(value, bool):
+            words += [f"--{name}"] * value
+            continue
         values = [value] if isinstance(value, (str, int)) else value or ()
         words += [word for each in values for word in (f"--{name}", str(each))]
     return words
@@ -62,9 +72,9 @@ def check_ready() -> None:
     read_settings({})
 
 
-def become_server(words: Sequence[str]) -> NoReturn:
-    """Put the server in this program's place; signals then reach it directly."""
+def become_server(words: Sequence[str], module: str = MODULE) -> NoReturn:
+    """Put the server, or a program that comes with it, in this program's place; signals then reach it directly."""
     check_ready()
     sys.stdout.flush()
     sys.stderr.flush()
-    os.execv(sys.executable, [sys.executable, "-m", MODULE, *words])  # noqa: S606 - its own interpreter, no shell
+    os.execv(sys.executable, [sys.executable, "-m", module, *words])  # noqa: S606 - its own interpreter, no shell

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from runcast.server.engine.journal import Journal
 from runcast.server.engine.tail import size_of
 from runcast.server.engine.watching import CaughtUp, GoingAway, Heartbeat
-from runcast.server.model.errors import NotFound
+from runcast.server.model.errors import DataLoss, NotFound
 from runcast.server.model.run import Page, Run, RunFilter
 from runcast.server.repository.abc import Repository
 from runcast.server.repository.selection import selects
@@ -282,7 +282,7 @@ class Board:
                 run = await self._repository.get(entry.run_id)
             else:
                 run = await self._journal.get(entry.run_id)
-        except NotFound:
+        except (NotFound, DataLoss):  # a list shows what is left of it
             return None
         return Standing(run, _weight(run))
 

@@ -10,6 +10,7 @@ from runcast.server.repository.abc import Repository
 
 log = logging.getLogger(__name__)
 _GROUPS_PER_COMMIT = 1_000
+_SECONDS_BETWEEN_COMPLAINTS = 60.0
 
 Done = Callable[[Result | RuncastError], None]
 
@@ -31,6 +32,7 @@ class Committer:
         self._idle = asyncio.Event()
         self._idle.set()
         self._task: asyncio.Task[None] | None = None
+        self._complained: float | None = None
 
     def open(self) -> None:
         """Begin to commit."""
@@ -97,8 +99,10 @@ class Committer:
     async def _save(self, groups: list[Group]) -> list[Result | RuncastError]:
         try:
             results = await self._repository.save(groups)
+            self._is_well()
             return [result.error if isinstance(result, Refused) else result for result in results]
         except RuncastError as error:
+            self._complain(error)
             return [error] * len(groups)
         except Exception:
             # One of them cannot be stored at all: it is searched for, so that the others do not fail with it.
@@ -107,3 +111,15 @@ class Committer:
                 return [*await self._save(groups[:middle]), *await self._save(groups[middle:])]
             log.exception("a change cannot be stored")
             return [RuncastError("what was to be stored cannot be: the server's log says why")]
+
+    def _complain(self, error: RuncastError) -> None:
+        """Say it once a minute and not for each call: a disk that is full stays full for a while."""
+        now = asyncio.get_running_loop().time()
+        if self._complained is None or now - self._complained >= _SECONDS_BETWEEN_COMPLAINTS:
+            self._complained = now
+            log.warning("nothing can be stored, and whoever asks for it is told to try again: %s", error)
+
+    def _is_well(self) -> None:
+        if self._complained is not None:
+            self._complained = None
+            log.warning("the store can be written again")

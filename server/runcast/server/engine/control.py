@@ -10,7 +10,7 @@ from runcast.server.engine.ownership import Ownership
 from runcast.server.engine.pending import Decide
 from runcast.server.model import lifecycle
 from runcast.server.model.change import Change, Group, Saved
-from runcast.server.model.errors import Fenced, InvalidArgument, NotFound, WrongState
+from runcast.server.model.errors import DataLoss, Fenced, InvalidArgument, NotFound, WrongState
 from runcast.server.model.run import Initiator, Recovery, Run, State
 from runcast.server.repository.abc import Repository
 
@@ -70,7 +70,7 @@ class Control:
 
     async def delete(self, run_id: str) -> None:
         """Drop a final run with all that belongs to it but its request id; of several at once, one succeeds. WrongState."""
-        run = await self._journal.get(run_id)
+        run = await self._read(run_id)
         if not run.state.final:
             raise WrongState(run.id, run.state.name, "be deleted: cancel it first")
         try:
@@ -85,6 +85,14 @@ class Control:
         """Let an INTERRUPTED run go on that waits for somebody to look at it; any other is left alone."""
         return await self.decide(run_id, _resume_on_watch)
 
+    async def _read(self, run_id: str) -> Run:
+        """The newest version; one that cannot be read is ended soon, so that the next call finds it final. DataLoss."""
+        try:
+            return await self._journal.get(run_id)
+        except DataLoss:
+            self._ownership.strays.add(run_id)
+            raise
+
     async def decide(self, run_id: str, decide: Decide) -> Run:
         """Change the run as `decide` says of its newest version; None there leaves it alone."""
         while True:
@@ -94,7 +102,7 @@ class Control:
                     return await owned.ask(decide)
             except Fenced:
                 pass
-            run = await self._journal.get(run_id)
+            run = await self._read(run_id)
             change = decide(run, self._clock.now())
             if change is None:
                 return run

@@ -16,7 +16,9 @@ class Lease:
     """Says whether this server may still act as an owner; measured on the monotonic clock, from before each renewal.
 
     Not renewed for two thirds of its time: `fresh` is False, no new work is taken. For all of it: `held` is False,
-    `on_lost` is called and whatever runs here must be killed, because another server may go on with it.
+    `on_lost` is called and whatever runs here must be killed, because another server may go on with it. Where the store
+    is this server's alone nobody can: a lease that is renewed late, after its loop or its whole process stood still or
+    the store was away, was held all the time.
     """
 
     def __init__(
@@ -38,7 +40,11 @@ class Lease:
     @property
     def held(self) -> bool:
         """Whether what was taken is still this server's."""
-        return self._clock.monotonic() - self._renewed < TTL_SECONDS
+        return self._repository.exclusive or not self._late
+
+    @property
+    def _late(self) -> bool:
+        return self._clock.monotonic() - self._renewed >= TTL_SECONDS
 
     async def open(self) -> None:
         """Take the lease and keep it renewed."""
@@ -83,7 +89,15 @@ class Lease:
 
     def _look(self) -> None:
         """Also before each renewal: after a standstill of the process the lease may be another server's by now."""
-        if not self._lost and not self.held:
-            self._lost = True
+        if self._lost or not self._late:
+            return
+        self._lost = True
+        if self.held:
+            stood = self._clock.monotonic() - self._renewed
+            log.warning(
+                "the server's lease was not renewed for %.0f s; nobody else can use its store: it goes on",
+                stood,
+            )
+        else:
             log.error("the server's lease has run out: everything that executes here is stopped")
             self._on_lost()

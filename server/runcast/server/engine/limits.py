@@ -44,7 +44,7 @@ def checked_end(end: End) -> End:
         return _checked_result(end) if len(end.output) > RESULT // 4 or not end.output.isascii() else end
     if isinstance(end, Raised):
         error = replace(end.error, message=_text(end.error.message, _MESSAGE))
-        return Raised(error, _text(end.traceback, EVENT))
+        return Raised(error, _text(end.traceback, EVENT), end.while_stopping)
     return end
 
 

@@ -11,7 +11,7 @@ from runcast.server.engine.pending import Ask, Decide, Item, Pending, answer, ch
 from runcast.server.executor.abc import Executor, Running
 from runcast.server.model.call import Call, End, Raised, Stopped
 from runcast.server.model.change import Change, Group, Result, Saved, fold
-from runcast.server.model.errors import Fenced, NotFound, RuncastError, Unavailable
+from runcast.server.model.errors import DataLoss, Fenced, NotFound, RuncastError, Unavailable
 from runcast.server.model.event import LogLine, Report, Severity
 from runcast.server.model.run import Checkpoint, Error, Run
 from runcast.server.model.timers import attempt_deadline
@@ -221,7 +221,7 @@ class OwnedRun:
         """Somebody else changed the run: go on from there, unless it has another owner now."""
         try:
             run = await self._reread(self.run.id)
-        except NotFound:
+        except (NotFound, DataLoss):
             self.fence()
             return
         except RuncastError:

@@ -144,7 +144,7 @@ class Ownership:
                     await asyncio.sleep(_RETRY_SECONDS)
         except RuncastError as error:
             executor.release()
-            owned.ended(Raised(Error(_DATA_LOSS, error.reason, error.message)))
+            owned.ended(Raised(Error(_DATA_LOSS, error.reason, error.message, {"retryable": "false"})))
             return
         owned.begin(executor, checkpoint)
 

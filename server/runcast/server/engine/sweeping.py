@@ -13,7 +13,7 @@ from runcast.server.engine.committer import Committer
 from runcast.server.engine.ownership import Ownership
 from runcast.server.model import attempts, lifecycle
 from runcast.server.model.change import Change, Group, Result, Saved
-from runcast.server.model.errors import NotFound, RuncastError
+from runcast.server.model.errors import DataLoss, NotFound, RuncastError
 from runcast.server.model.run import Execution, Run, State
 from runcast.server.repository.abc import Repository
 
@@ -174,6 +174,8 @@ class Sweeper:
             if run.version > owned.run.version:
                 owned.look_again()
             return owned.ask(lifecycle.expire)
+        if lifecycle.is_stand_in(run) and not (run.state.executing and run.owner == self._boot_id):
+            return asyncio.ensure_future(self._give_up(run.id, now))
         if run.state.executing:
             return self._submit(attempts.lose(run, now)) if run.owner != self._boot_id else None
         if run.state.final:
@@ -214,10 +216,27 @@ class Sweeper:
                 run = await self._repository.get(run_id)
             except NotFound:
                 run = None
+            except DataLoss:
+                await self._give_up(run_id, now)
+                return  # to be looked at again
             if run is not None and run.owner == self._boot_id and run.state.executing:
                 await self._submit(attempts.lose(run, now))
                 return  # to be looked at again, whether that was stored
         self._ownership.strays.discard(run_id)
+
+    async def _give_up(self, run_id: str, now: int) -> bool:
+        """A run that cannot be read: its bytes are kept, it ends, and nobody is kept waiting by it."""
+        run = await self._repository.set_aside(run_id, now)
+        if run is not None and run.outcome.error is not None:
+            kept = (
+                "a run is damaged and given up; its bytes are kept, and `runcast store check` counts them: %s"
+            )
+            log.error(kept, run.outcome.error.message)
+            return await self._submit(lifecycle.give_up(run, now))
+        # The error of a run that was given up, or failed with the same reason, is all that it had in common with one.
+        whole = await self._repository.get(run_id)
+        due = whole.wake_time is not None and whole.wake_time <= now
+        return whole.state.final and due and await self._submit(_let_lie(whole))
 
 
 def _let_lie(run: Run) -> Change:

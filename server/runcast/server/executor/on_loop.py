@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 
 from runcast.provider.reporter import Channel
 from runcast.server.executor.attempt import LocalAttempt, LocalExecutor, broken
+from runcast.server.executor.boundary import OwnTask
 from runcast.server.executor.watchdog import Watchdog
 from runcast.server.model.call import Call, End, Sink, Stopped
 from runcast.server.model.run import Execution
@@ -45,7 +46,8 @@ class _TaskAttempt(LocalAttempt):
         self._task: asyncio.Task[End] | None = None
 
     def begin(self) -> None:
-        self._task = asyncio.get_running_loop().create_task(self._code(), name=f"run {self.call.run_id}")
+        self._task = task = OwnTask(self._code(), name=f"run {self.call.run_id}")
+        task.run_id = self.call.run_id
         # A task that is cancelled before its first step never enters its coroutine: only a callback sees every end.
         self._task.add_done_callback(self._returned)
 

@@ -135,7 +135,9 @@ def end(run: Run, attempt: int, how: End, now: int, dice: float) -> Change:
         return _succeed(run, how, now)
     if run.state is State.CANCELLING:
         return _cancelled(run, how, now)
-    if run.stop_cause is StopCause.RELEASE:
+    # What fails by itself while its server drains has failed: to hide that would run it again for ever.
+    genuine = isinstance(how, Raised) and not how.while_stopping
+    if run.stop_cause is StopCause.RELEASE and not genuine:
         return _release(run, now)
     if (
         run.state is State.PAUSING

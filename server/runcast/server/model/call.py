@@ -32,10 +32,15 @@ class Returned(Struct, frozen=True, array_like=True, tag=1):
 
 
 class Raised(Struct, frozen=True, array_like=True, tag=2):
-    """The code failed: an exception (with traceback), an exit code, a child that died, an unreadable checkpoint."""
+    """The code failed: an exception (with traceback), an exit code, a child that died, an unreadable checkpoint.
+
+    `while_stopping` where the exception was raised while the code was being stopped: it may be nothing but the stop's
+    own consequence.
+    """
 
     error: Error
     traceback: str = ""
+    while_stopping: bool = False
 
 
 class Stopped(Struct, frozen=True, array_like=True, tag=3):

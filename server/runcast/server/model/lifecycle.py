@@ -11,7 +11,14 @@ from msgspec.structs import force_setattr, replace
 
 from runcast.server.model.change import Change, Part
 from runcast.server.model.errors import FailedPrecondition, WrongState
-from runcast.server.model.event import AttemptStarted, Body, CancelRequested, Event, StateChanged
+from runcast.server.model.event import (
+    AttemptFinished,
+    AttemptStarted,
+    Body,
+    CancelRequested,
+    Event,
+    StateChanged,
+)
 from runcast.server.model.run import (
     Attachment,
     Attempt,
@@ -33,6 +40,8 @@ _WAITING = (State.SCHEDULED, State.QUEUED, State.BACKING_OFF)
 _STANDING = (State.PAUSED, State.INTERRUPTED)
 _CANCELLED = 1
 DEADLINE_EXCEEDED = 4
+DATA_LOSS = "DATA_LOSS"
+"""The reason of the error of a stand-in."""
 _CREATED = StateChanged(None, State.QUEUED)
 _CLAIMED = StateChanged(State.QUEUED, State.RUNNING)
 
@@ -332,6 +341,23 @@ def finish(
         **fields,
     }
     return next_version(run, now, bodies, parts=parts, **end)
+
+
+def is_stand_in(run: Run) -> bool:
+    """Whether this is what could be read of a run of which something is damaged, and not the run itself."""
+    error = run.outcome.error
+    return error is not None and error.reason == DATA_LOSS
+
+
+def give_up(run: Run, now: int) -> Change:
+    """A stand-in → FAILED, or as it ended; all parts are written anew, over what cannot be read."""
+    whole = Part.DEFINITION | Part.OUTCOME
+    if run.state.final:
+        return Change(replace(run, version=run.version + 1, wake_time=None), parts=whole)
+    if run.current is None or not run.state.executing:
+        return finish(run, now, State.FAILED, (), parts=whole)
+    lost = replace(run.current, state=AttemptState.LOST, end_time=now)
+    return finish(run, now, State.FAILED, (AttemptFinished(AttemptState.LOST),), parts=whole, current=lost)
 
 
 _REST: dict[str, Any] = {"owner": "", "stop_cause": None, "stop_deadline": None, "kill_time": None}

@@ -7,6 +7,7 @@ from runcast.server.model.change import Durability, Group, Result
 from runcast.server.model.document import Document, Kind
 from runcast.server.model.event import Event
 from runcast.server.model.run import Attempt, Checkpoint, Page, Run, RunFilter
+from runcast.server.repository.upkeep import Upkeep
 
 
 class Repository(ABC):
@@ -14,12 +15,20 @@ class Repository(ABC):
 
     All methods may be called concurrently from one event loop. Times are the caller's, microseconds since 1970 UTC,
     except for leases, which go by the store's own clock. A store that cannot be reached, or is not open, raises
-    Unavailable; a record that cannot be decoded raises DataLoss that names it. Whoever stops waiting for a call cannot
+    Unavailable; a record that cannot be decoded raises DataLoss that names it, but for `due` and `list`: there a stand-in
+    takes the run's place, which is what can be read of it, with the DATA_LOSS of `lifecycle.is_stand_in` as its error,
+    so that one damaged run hides no other and is itself not hidden. Whoever stops waiting for a call cannot
     know whether it happened.
     """
 
     scheme: str
     durability: Durability
+    exclusive: bool = False
+    """Whether nobody else can use the store until this server closes it or dies, however long it stands still."""
+
+    def upkeep(self) -> Upkeep | None:
+        """Back-up and check, where this backend has them; needs no `open`."""
+        return None
 
     @abstractmethod
     async def open(self) -> None:
@@ -53,6 +62,12 @@ class Repository(ABC):
         runs whose owner has no valid lease (states RUNNING, PAUSING, CANCELLING); runs whose `wake_time` is at or
         before `now`, earliest first; QUEUED runs of the providers in `capacity`, at most that many of each beside those
         before, highest priority first, then oldest (by queue_time, then creation)."""
+
+    async def set_aside(self, run_id: str, now: int) -> Run | None:
+        """Keep the bytes of whatever cannot be decoded of the run, as they are, where nothing is written over them, and
+        answer its stand-in; None where all of it can be read. NotFound."""
+        await self.get(run_id)
+        return None
 
     @abstractmethod
     async def events(self, run_id: str, after: int, limit: int) -> Sequence[Event]:

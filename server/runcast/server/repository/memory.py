@@ -97,12 +97,16 @@ class _Ahead:
 
 
 class MemoryRepository(Repository):
-    """Everything in dictionaries. What was saved stays until the object goes, also over `close` and `open`."""
+    """Everything in dictionaries. What was saved stays until the object goes, also over `close` and `open`.
+
+    `exclusive` False says that others may use it too: for tests that let several servers at one store.
+    """
 
     scheme = "memory"
     durability = Durability.PROCESS
 
-    def __init__(self, *, clock: Callable[[], int] = monotonic) -> None:
+    def __init__(self, *, exclusive: bool = True, clock: Callable[[], int] = monotonic) -> None:
+        self.exclusive = exclusive
         self._clock = clock
         self._is_open = False
         self._clear()

@@ -8,6 +8,7 @@ import typer
 from runcast.cli.command import Section
 from runcast.cli.configuration import DEFAULT_SERVER
 from runcast.cli.serving import (
+    Insecure,
     Listen,
     LogLevel,
     MaxConcurrent,
@@ -30,6 +31,7 @@ def add(app: typer.Typer) -> None:
 
 def dev(
     listen: Listen = None,
+    insecure: Insecure = False,
     providers: Providers = None,
     max_concurrent: MaxConcurrent = None,
     log_level: LogLevel = None,
@@ -43,6 +45,7 @@ def dev(
         Path(FOLDER).mkdir(exist_ok=True)
     flags = {
         "listen": listen or _unless_set("RUNCAST_LISTEN", ADDRESS),
+        "insecure": insecure,
         "storage": _unless_set("RUNCAST_STORAGE", STORAGE),
         "providers": providers or _unless_set("RUNCAST_PROVIDERS", "examples"),
         "max-concurrent": max_concurrent,

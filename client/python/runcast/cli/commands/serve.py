@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from runcast.cli.command import Section
-from runcast.cli.serving import Listen, LogLevel, MaxConcurrent, Providers, arguments, become_server
+from runcast.cli.serving import Insecure, Listen, LogLevel, MaxConcurrent, Providers, arguments, become_server
 
 
 def add(app: typer.Typer) -> None:
@@ -13,8 +13,9 @@ def add(app: typer.Typer) -> None:
     app.command("serve", rich_help_panel=Section.SERVE)(serve)
 
 
-def serve(
+def serve(  # noqa: PLR0917 - typer calls it by names
     listen: Listen = None,
+    insecure: Insecure = False,
     storage: Annotated[
         str | None,
         typer.Option(
@@ -32,6 +33,7 @@ def serve(
     """
     flags = {
         "listen": listen,
+        "insecure": insecure,
         "storage": storage,
         "providers": providers,
         "max-concurrent": max_concurrent,

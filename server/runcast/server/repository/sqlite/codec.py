@@ -39,6 +39,11 @@ def decode_run(run_id: str, row: bytes, definition: bytes | None, outcome: bytes
     return whole(kept, decode_definition(run_id, definition), decode_outcome(run_id, outcome))
 
 
+def decode_row(run_id: str, row: bytes) -> Run:
+    """The run from its hot row alone, its parts empty. DataLoss."""
+    return whole(_decode(_row, row, run_id, "runs"), Definition(), _NO_OUTCOME)
+
+
 def decode_definition(run_id: str, blob: bytes | None) -> Definition:
     """What the run was started from. DataLoss, also where it is missing."""
     return _decode(_definition, blob, run_id, "definitions")

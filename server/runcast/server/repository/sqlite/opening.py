@@ -1,7 +1,8 @@
 """What happens before a SQLite file is used: is it there, ours, known to this version, writable and unused?"""
 
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
@@ -10,7 +11,7 @@ from runcast.server.repository import locking
 
 APPLICATION_ID = int.from_bytes(b"RunC", "big")
 MIGRATION_SET = "runcast"
-MIGRATIONS = ("0001_runs", "0002_documents", "0003_finding")
+MIGRATIONS = ("0001_runs", "0002_documents", "0003_finding", "0004_damaged")
 """The names of all migrations that this version knows, in order."""
 
 _STATEMENTS = 512  # prepared ones kept by a connection: each bulk statement exists in some twenty sizes
@@ -73,6 +74,26 @@ def connect_writer(path: Path, *, void_leases: bool) -> sqlite3.Connection:
 def connect_reader(path: Path) -> sqlite3.Connection:
     """A connection that can only read, on a store that is open."""
     return _connect(path, "ro")
+
+
+@contextmanager
+def visiting(path: Path) -> Iterator[sqlite3.Connection]:
+    """A connection that can only read, on a store that another process may have open. StorageError, also for all that
+    SQLite refuses meanwhile."""
+    try:
+        look(path)
+        if not path.exists() or _check(path):
+            raise refusal(path, "there is no store", "name the file that `runcast serve --storage` names")
+        with closing(_connect(path, "ro")) as connection:
+            yield connection
+    except sqlite3.Error as error:
+        raise _explain(path, error) from error
+
+
+def pending(connection: sqlite3.Connection) -> list[str]:
+    """The migrations that are not applied yet."""
+    applied = _applied(connection)
+    return [name for name in MIGRATIONS if name not in applied]
 
 
 def _connect(path: Path, mode: str) -> sqlite3.Connection:

@@ -3,12 +3,12 @@
 import json
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice
 from typing import Any, cast
 
 from runcast.server.model.document import Document, Kind
-from runcast.server.model.errors import NotFound
+from runcast.server.model.errors import DataLoss, NotFound
 from runcast.server.model.event import Event
 from runcast.server.model.run import Attempt, Checkpoint, Page, Run, RunFilter, State
 from runcast.server.repository.sqlite.codec import (
@@ -18,6 +18,7 @@ from runcast.server.repository.sqlite.codec import (
     decode_events,
     decode_run,
 )
+from runcast.server.repository.sqlite.damage import stand_in
 from runcast.server.repository.sqlite.finding import selection
 
 Row = tuple[Any, ...]
@@ -91,6 +92,11 @@ class Reader:
             raise NotFound("run", run_id)
         return decode_run(*row)
 
+    def stand_in(self, run_id: str, error: DataLoss) -> Run:
+        """What can be read of a damaged run."""
+        with self._snapshot():
+            return stand_in(self._connection, run_id, error)
+
     def due(self, now: int, clock: int, capacity: Mapping[str, int], limit: int) -> Sequence[Run]:
         """As `Repository.due`; `clock` is the store's."""
         with self._snapshot():
@@ -105,7 +111,18 @@ class Reader:
             ]
             keys.update((key, None) for _, _, key in sorted(queued)[:limit])
             rows = self._connection.execute(_EACH, (json.dumps([*keys]),)).fetchall()
-        return [decode_run(*row) for row in rows]
+            return self._each(rows)
+
+    def _each(self, rows: Sequence[Row]) -> list[Run]:
+        """The runs, with a stand-in for each that is damaged."""
+        found: list[Run] = []
+        for row in rows:
+            try:
+                found.append(decode_run(*row))
+            except DataLoss as error:
+                with suppress(NotFound):  # it was removed meanwhile
+                    found.append(stand_in(self._connection, row[0], error))
+        return found
 
     def events(self, run_id: str, after: int, limit: int) -> list[Event]:
         """As `Repository.events`."""
@@ -143,7 +160,7 @@ class Reader:
             where.append(f"(create_time, id) {beyond} (?, ?)")
             values.extend(page.after)
         sql = _LIST.format(source=source, where=" AND ".join(where) or "TRUE", direction=direction)
-        return [decode_run(*row) for row in self._connection.execute(sql, (*values, page.limit)).fetchall()]
+        return self._each(self._connection.execute(sql, (*values, page.limit)).fetchall())
 
     def document(self, kind: Kind, document_id: str) -> Document:
         """As `Repository.document`."""

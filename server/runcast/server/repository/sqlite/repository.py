@@ -16,6 +16,7 @@ from runcast.server.repository.selection import require_sound
 from runcast.server.repository.sqlite.opening import connect_reader
 from runcast.server.repository.sqlite.reading import Reader
 from runcast.server.repository.sqlite.writing import Writer
+from runcast.server.repository.upkeep import Upkeep
 from runcast.server.repository.workers import Workers
 
 R = TypeVar("R")
@@ -45,6 +46,7 @@ class SQLiteRepository(Repository):
     durability = Durability.SYNCED
 
     def __init__(self, path: Path, *, exclusive: bool = True, clock: Callable[[], int] = _monotonic) -> None:
+        self.exclusive = exclusive
         self._path = path
         self._clock = clock
         self._writer = Workers(
@@ -57,6 +59,11 @@ class SQLiteRepository(Repository):
         self._lister = Workers(
             "runcast-sqlite-lister", 1, lambda: Reader(connect_reader(path)), Reader.close, optional=True
         )
+
+    def upkeep(self) -> Upkeep:
+        from runcast.server.repository.sqlite.upkeep import SQLiteUpkeep
+
+        return SQLiteUpkeep(self._path)
 
     async def open(self) -> None:
         await self._writer.start()
@@ -81,6 +88,12 @@ class SQLiteRepository(Repository):
 
     async def due(self, now: int, capacity: Mapping[str, int], limit: int) -> Sequence[Run]:
         return await self._run(self._readers, lambda reader: reader.due(now, self._clock(), capacity, limit))
+
+    async def set_aside(self, run_id: str, now: int) -> Run | None:
+        error = await self._run(self._writer, lambda writer: writer.set_aside(run_id, now))
+        if error is None:
+            return None
+        return await self._run(self._readers, lambda reader: reader.stand_in(run_id, error))
 
     async def events(self, run_id: str, after: int, limit: int) -> Sequence[Event]:
         return await self._run(self._readers, lambda reader: reader.events(run_id, after, limit))

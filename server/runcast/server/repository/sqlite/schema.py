@@ -115,6 +115,20 @@ def _finding(database: Database) -> None:
     database.table("texts").enable_fts(["words", "summary"], tokenize="ascii", create_triggers=True)
 
 
+_FOURTH = """
+CREATE TABLE damaged (
+  run_id TEXT NOT NULL, origin TEXT NOT NULL, number INTEGER NOT NULL, blob BLOB, error TEXT NOT NULL, time INTEGER NOT NULL
+) STRICT;
+CREATE INDEX damaged_of_run ON damaged (run_id);
+"""
+
+
+@migrations(name="0004_damaged")
+def _damaged(database: Database) -> None:
+    for statement in _FOURTH.strip().removesuffix(";").split(";"):
+        database.conn.execute(statement)
+
+
 # What is damaged is found by less, and told to whoever reads it: a store with one bad row still opens.
 def _fill_texts(connection: sqlite3.Connection) -> None:
     for key, run_id, defined, led_to in connection.execute(_STORED):

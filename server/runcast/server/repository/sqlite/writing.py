@@ -5,7 +5,9 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from runcast.server.model.errors import DataLoss
 from runcast.server.repository.sqlite import opening
+from runcast.server.repository.sqlite.damage import keep_bytes
 from runcast.server.repository.sqlite.saving import Saver
 
 _OF_A_RUN = (
@@ -40,6 +42,12 @@ class Writer(Saver):
     def retire(self, boot_id: str) -> None:
         """Drop a lease."""
         self._connection.execute("DELETE FROM leases WHERE boot_id = ?", (boot_id,))
+
+    def set_aside(self, run_id: str, now: int) -> DataLoss | None:
+        """Keep the bytes of what cannot be decoded; the first error, if there is any. NotFound."""
+        return self._transact(
+            lambda ids: [keep_bytes(self._connection, each, now) for each in ids], [run_id]
+        )[0]
 
     def remove(self, run_ids: Sequence[str]) -> list[str]:
         """As `Repository.remove`."""
