@@ -78,11 +78,8 @@ class Log:
             self._replace_snapshot((), ALONE)
         if old is None:
             self._start_journal()
-        elif len(old) > START:
-            self._tell_torn(len(old) - end)
-            self.renew(payloads())
         else:
-            self._journal, self.journal_size = self._disk.update(self._journal_path), START
+            self._take_over(len(old), end, payloads)
         self._flag(CONTINUED)
 
     def append(self, payload: bytes) -> None:
@@ -236,13 +233,25 @@ class Log:
         self._journal, self._number, self.journal_size = file, 0, START
         self.broken = False
 
-    def _tell_torn(self, torn: int) -> None:
-        if torn:
+    def _take_over(self, size: int, end: int, payloads: Callable[[], Iterable[bytes]]) -> None:
+        if end < size:
             log.warning(
                 "%s: its last record was not written whole, and was never acknowledged: %d bytes are cut off",
                 self._journal_path,
-                torn,
+                size - end,
             )
+        if size > START:
+            try:
+                self.renew(payloads())
+                return
+            except OSError as error:
+                # Without room for a second copy it goes on with the journal, as sound as it can be made.
+                if self.broken or not is_full(error):
+                    raise
+        self._journal, self.journal_size = self._disk.update(self._journal_path), end
+        if end < size:
+            self._journal.truncate(end)
+        self._journal.sync()
 
     def _drop_journal(self) -> None:
         self.close()
