@@ -1,4 +1,7 @@
-"""A CSV file gets into its table with every row exactly once, and what does not fit is named by its line."""
+"""A CSV file gets into its table with every row exactly once, and what does not fit is named by its line.
+
+Long because each way to break off, to go on and to go wrong is shown on the same small file.
+"""
 
 import json
 import os
