@@ -4,12 +4,14 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from runcast.server.engine.catalog import Catalog
 from runcast.server.engine.clock import Clock
 from runcast.server.engine.committer import Committer
 from runcast.server.engine.defining import no_provider, started_from
 from runcast.server.engine.journal import Journal
+from runcast.server.engine.linking import Linker
 from runcast.server.engine.ownership import Ownership
 from runcast.server.engine.repeating import KEPT, earlier, reused
 from runcast.server.engine.request import Start, check, merged
@@ -42,6 +44,7 @@ class Starter:
         ownership: Ownership,
         clock: Clock,
         *,
+        linker: Linker,
         tasks: Tasks,
         boot_id: str,
         may_claim: Callable[[], bool],
@@ -51,6 +54,7 @@ class Starter:
         self._committer = committer
         self._journal = journal
         self._ownership = ownership
+        self._linker = linker
         self._tasks = tasks
         self._backlog = ownership.backlog
         self._clock = clock
@@ -58,10 +62,11 @@ class Starter:
         self._may_claim = may_claim
 
     async def start(self, start: Start) -> Started:
-        """One run. InvalidArgument, NotFound (provider or task), FailedPrecondition, AlreadyExists (run or request id),
-        Unavailable."""
+        """One run. InvalidArgument, NotFound (provider, task or parent), FailedPrecondition, AlreadyExists (run or request
+        id), Unavailable."""
         task = await self._task(start.task) if start.task else None
-        begun = self._begun(start, task)
+        parent = await self._parent(start.parent_run) if start.parent_run else None
+        begun = self._begun(start, task, parent)
         outcome = await self._outcome_of(start, begun)
         if isinstance(outcome, RuncastError):
             raise outcome
@@ -73,12 +78,21 @@ class Starter:
         except RuncastError as error:
             return error
 
+    async def _parent(self, run_id: str) -> Run | RuncastError:
+        try:
+            return await self._journal.get(run_id)
+        except RuncastError as error:
+            return error
+
     async def start_many(self, starts: Sequence[Start]) -> Sequence[Started | RuncastError]:
         """Many runs, gathered by one commit, each with an outcome of its own."""
         tasks: dict[str, Task | RuncastError] = {}
         for name in {start.task for start in starts if start.task}:
             tasks[name] = await self._task(name)
-        begun = [self._begun(start, tasks.get(start.task)) for start in starts]
+        parents: dict[str, Run | RuncastError] = {}
+        for name in {start.parent_run for start in starts if start.parent_run}:
+            parents[name] = await self._parent(name)
+        begun = [self._begun(start, tasks.get(start.task), parents.get(start.parent_run)) for start in starts]
         try:
             return [await self._outcome_of(start, one) for start, one in zip(starts, begun, strict=True)]
         finally:
@@ -111,17 +125,28 @@ class Starter:
             remedy = f"request id {start.request_id!r} started it, and it was deleted since: choose a new request id"
             raise NotFound("run", run_id, remedy) from None
 
-    def _begun(self, start: Start, task: Task | RuncastError | None) -> _Begun | RuncastError:
+    def _begun(
+        self, start: Start, task: Task | RuncastError | None, parent: Run | RuncastError | None
+    ) -> _Begun | RuncastError:
         if isinstance(task, RuncastError):
             return task
+        if isinstance(parent, RuncastError):
+            return parent
         try:
-            return self._begin(start, task)
+            return self._begin(start, task, parent)
         except RuncastError as error:
             return error
 
-    def _begin(self, start: Start, task: Task | None = None) -> _Begun:
+    def _begin(self, start: Start, task: Task | None = None, parent: Run | None = None) -> _Begun:
         """Check a request and send its run to be stored; without a future where it is only to be checked."""
-        return self._send(start, self._definition(start, task))
+        definition = self._definition(start, task)
+        if parent is not None:
+            lifecycle.link_child(parent, "", self._clock.now())  # decided again when it is stored
+            trace_parent = start.trace_parent or parent.definition.trace_parent
+            definition = replace(
+                definition, parent_run=parent.id, parent_close=start.parent_close, trace_parent=trace_parent
+            )
+        return self._send(start, definition)
 
     def _send(self, start: Start, definition: Definition, checkpoint: Checkpoint | None = None) -> _Begun:
         """Make the run of a definition, claimed where there is a slot, and send it to be stored."""
@@ -159,7 +184,13 @@ class Starter:
     async def _outcome(
         self, start: Start, change: Change, stored: "asyncio.Future[Change | Result]"
     ) -> Started:
-        result = await stored
+        try:
+            result = await stored
+        except (FailedPrecondition, NotFound):  # its parent has closed, or is gone
+            before = await self._before(start)
+            if before is None:
+                raise
+            return before
         if isinstance(result, Change):
             return Started(result.run, True)
         return await self._existing(start, change.run.id, result)
@@ -171,9 +202,12 @@ class Starter:
         provider = self.served(start.provider)
         json_text = self._catalog.validate(provider.name, start.input.json or "")
         defaults = provider.defaults if task is None else merged(provider.defaults, task.spec, "task.spec")
+        spec = merged(defaults, start.overrides)
+        if start.least_priority is not None and spec.priority < start.least_priority:
+            spec = replace(spec, priority=start.least_priority)
         return Definition(
             provider=provider.name,
-            spec=merged(defaults, start.overrides),
+            spec=spec,
             input=Payload(json=json_text),
             execution=provider.execution,
             idempotent=provider.idempotent,
@@ -222,7 +256,10 @@ class Starter:
             else:
                 answer.set_result(change if saved else result)
 
-        self._committer.submit(Group((change,), request), done)
+        if run.definition.parent_run:
+            self._linker.store(change, request, done)
+        else:
+            self._committer.submit(Group((change,), request), done)
         return answer
 
     async def _existing(self, start: Start, run_id: str, result: Result) -> Started:
