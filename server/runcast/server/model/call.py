@@ -73,6 +73,8 @@ class AwaitChildren(Struct, frozen=True, array_like=True, tag=2):
 
 
 Question = StartChild | AwaitChildren
+ASKED_TO_STOP = "ASKED_TO_STOP"
+"""The reason of the error by which a wait ends whose code is asked to stop."""
 
 
 class ChildStarted(Struct, frozen=True, array_like=True, tag=1):
