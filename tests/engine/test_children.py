@@ -1,0 +1,410 @@
+"""Runs under runs: both commits or neither, no start under a parent that ends, and its end reaches all below it."""
+
+import asyncio
+import contextlib
+import random
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from runcast.server.engine.control import Control
+from runcast.server.model.call import Raised, Returned, Stopped
+from runcast.server.model.errors import AlreadyExists, FailedPrecondition, NotFound, Unavailable
+from runcast.server.model.event import ChildLinked, LogLine
+from runcast.server.model.run import Error, Initiator, Page, ParentClose, Run, RunFilter, State, StopCause
+from tests.engine.conftest import Serve, on_each_store
+from tests.engine.scripted import PATIENCE, within
+from tests.engine.server import Server, settle
+from tests.engine.test_two_servers import Pair, pair
+
+__all__ = ["pair"]
+FAR = 10**9 * 1_000_000
+CLOSED = (State.CANCELLING, State.CANCELLED, State.TIMED_OUT)
+
+
+async def child_of(server: Server, parent: Run, **fields: Any) -> Run:
+    """A run under another one that waits for a far time."""
+    fields.setdefault("start_after", server.clock.now() + FAR)
+    return await server.start(parent_run=parent.id, **fields)
+
+
+async def children(server: Server, parent_id: str) -> list[Run]:
+    """All of its children."""
+    return [*await server.store.inner.list(RunFilter(parent_run=parent_id), Page(10_000))]
+
+
+async def links(server: Server, parent_id: str) -> list[str]:
+    """The children that its journal tells of."""
+    return [body.child_run for body in await server.told(parent_id) if isinstance(body, ChildLinked)]
+
+
+async def all_end(server: Server, *parents: str) -> list[Run]:
+    """The children of these, once all have ended."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            found = [child for parent in parents for child in await children(server, parent)]
+            if all(child.state.final for child in found):
+                return found
+            await asyncio.sleep(0.005)
+
+
+async def unmarked(server: Server, run_id: str) -> Run:
+    """The run once its end has reached its children."""
+    async with asyncio.timeout(PATIENCE):
+        while (run := await server.store.inner.get(run_id)).cascading:
+            await asyncio.sleep(0.005)
+    return run
+
+
+def group_of(server: Server, run_id: str) -> set[str]:
+    """All runs of the group by which this one was created at last."""
+    groups = [group for batch in server.store.saved for group in batch]
+    tried = [
+        group for group in groups if any(c.run.id == run_id and not c.run.version for c in group.changes)
+    ]
+    return {change.run.id for change in tried[-1].changes}
+
+
+@on_each_store
+async def test_a_child_and_its_parents_link_are_one_commit_where_the_parent_executes(server: Server) -> None:
+    parent, attempt = await server.running()
+    attempt.log("before")
+    child = await server.start(parent_run=parent.id, parent_close=ParentClose.SURVIVE)
+    attempt.log("behind")
+    assert (child.state, child.definition.parent_run) == (State.RUNNING, parent.id)
+    assert child.definition.parent_close is ParentClose.SURVIVE
+    assert (await server.attempt()).call.run_id == child.id
+    assert group_of(server, child.id) == {child.id, parent.id}
+    attempt.end()
+    ended = await server.final(parent.id)
+    assert (ended.state, ended.children, ended.cascading) == (State.SUCCEEDED, 1, False)
+    told = await server.told(parent.id)
+    assert [type(body) for body in told[3:6]] == [LogLine, ChildLinked, LogLine]
+
+
+@on_each_store
+async def test_a_child_and_its_parents_link_are_one_commit_where_the_parent_waits(server: Server) -> None:
+    parent = await server.start(start_after=server.clock.now() + FAR)
+    first, second = await asyncio.gather(child_of(server, parent), child_of(server, parent))
+    assert group_of(server, first.id) == {first.id, parent.id}
+    assert (await server.get(parent.id)).children == 2
+    assert sorted(await links(server, parent.id)) == sorted([first.id, second.id])
+
+
+async def test_nothing_starts_under_nobody(server: Server) -> None:
+    with pytest.raises(NotFound):
+        await server.start(parent_run="nobody")
+    assert server.coroutines.taken == 0
+    assert await server.engine.list(RunFilter(), Page(10)) == []
+
+
+@pytest.mark.parametrize("how", ["cancelling", "cancelled", "succeeded", "failed"])
+async def test_nothing_starts_under_a_parent_that_ends_or_has_ended(server: Server, how: str) -> None:
+    parent, attempt = await server.running()
+    if how.startswith("cancel"):
+        await server.engine.control.cancel(parent.id)
+    if how != "cancelling":
+        attempt.end({"succeeded": Returned("1"), "failed": Raised(Error(2, "X", "x"))}.get(how, Stopped()))
+        await server.final(parent.id)
+    for fields in ({}, {"validate_only": True}):
+        with pytest.raises(FailedPrecondition) as refused:
+            await server.start(parent_run=parent.id, **fields)
+        assert refused.value.reason == "PARENT_CLOSED"
+    assert await children(server, parent.id) == []
+    assert (await server.get(parent.id)).children == 0
+    attempt.end()
+    await server.final(parent.id)
+    assert server.coroutines.taken == 0
+
+
+@on_each_store
+async def test_a_request_that_comes_again_finds_its_child_also_when_the_parent_has_closed(
+    server: Server,
+) -> None:
+    parent, attempt = await server.running()
+    first = await child_of(server, parent, request_id="once", digest=b"1")
+    again = await child_of(server, parent, request_id="once", digest=b"1")
+    assert again.id == first.id
+    with pytest.raises(AlreadyExists):
+        await child_of(server, parent, request_id="once", digest=b"2")
+    attempt.end()
+    assert (await server.final(parent.id)).children == 1
+    assert (await child_of(server, parent, request_id="once", digest=b"1")).id == first.id
+
+
+@on_each_store
+async def test_a_child_that_cannot_be_stored_harms_nothing_else_that_its_parent_tells(server: Server) -> None:
+    parent, attempt = await server.running()
+    await child_of(server, parent, run_id="taken")
+    server.store.hold()
+    attempt.log("one")
+    starts = [asyncio.create_task(child_of(server, parent, run_id=name)) for name in ("taken", "free")]
+    await settle()
+    attempt.log("two")
+    server.store.release()
+    with pytest.raises(AlreadyExists):
+        await starts[0]
+    assert (await starts[1]).id == "free"
+    attempt.end()
+    ended = await server.final(parent.id)
+    assert (ended.state, ended.children) == (State.SUCCEEDED, 2)
+    lines = [body.message for body in await server.told(parent.id) if isinstance(body, LogLine)]
+    assert lines == ["one", "two"]
+    assert await links(server, parent.id) == ["taken", "free"]
+
+
+@pytest.mark.parametrize("parent_executes", [True, False])
+@on_each_store
+async def test_a_commit_that_fails_leaves_neither_child_nor_link(serve: Serve, parent_executes: bool) -> None:
+    server = await serve()
+    later = None if parent_executes else server.clock.now() + FAR
+    parent = await server.start(start_after=later)
+    await settle()
+    taken = server.coroutines.taken
+    server.store.fail("save", Unavailable("away"))
+    with pytest.raises(Unavailable):
+        await server.start(parent_run=parent.id)
+    await server.sweep()
+    assert (await children(server, parent.id), server.coroutines.taken) == ([], taken)
+    child = await server.start(parent_run=parent.id)
+    assert await links(server, parent.id) == [child.id]
+    assert (await server.get(parent.id)).children == 1
+
+
+@pytest.mark.parametrize("parent_executes", [True, False])
+@on_each_store
+async def test_a_commit_of_which_nobody_heard_leaves_both_child_and_link(
+    serve: Serve, parent_executes: bool
+) -> None:
+    server = await serve()
+    later = None if parent_executes else server.clock.now() + FAR
+    parent = await server.start(start_after=later)
+    await settle()
+    server.store.afterwards.append(Unavailable("away"))
+    with pytest.raises(Unavailable):
+        await server.start("resuming", parent_run=parent.id)
+    await server.until(lambda: not server.engine._ownership.strays or server.engine._sweeper.poke())
+    (child,) = await children(server, parent.id)
+    assert await links(server, parent.id) == [child.id]
+    assert (await server.becomes(child.id, State.RUNNING)).attempt == 2
+    second = await child_of(server, parent)
+    assert await links(server, parent.id) == [child.id, second.id]
+
+
+@pytest.mark.parametrize("seed", range(12))
+@on_each_store
+async def test_whoever_wins_no_living_child_is_left_under_a_parent_that_was_cancelled(
+    serve: Serve, seed: int
+) -> None:
+    server, chance = await serve(), random.Random(seed)
+    server.coroutines.obeys = True
+    later = None if chance.random() < 0.5 else server.clock.now() + FAR
+    parent = await server.start(start_after=later)
+    await settle()
+
+    async def after(turns: int, what: Any) -> None:
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        with contextlib.suppress(FailedPrecondition):
+            await what
+
+    starts = [
+        after(chance.randrange(12), server.start(parent_run=parent.id, request_id=f"{number % 6}"))
+        for number in range(9)
+    ]
+    await asyncio.gather(*starts, after(chance.randrange(12), server.engine.control.cancel(parent.id)))
+    ended = await server.final(parent.id)
+    assert ended.state is State.CANCELLED
+    found = await all_end(server, parent.id)
+    assert {child.state for child in found} <= {State.CANCELLED}
+    assert sorted(await links(server, parent.id)) == sorted(child.id for child in found)
+    assert ended.children == len(found)
+    assert not (await unmarked(server, parent.id)).cascading
+    await server.until(lambda: server.coroutines.taken == 0)
+
+
+async def family(server: Server, widths: list[int], root: Run) -> list[list[Run]]:
+    """Generations below a run, each run of one with as many children as its width says."""
+    generations = [[root]]
+    for width in widths:
+        starts = [child_of(server, parent) for parent in generations[-1] for _ in range(width)]
+        generations.append([*await asyncio.gather(*starts)])
+    return generations
+
+
+@on_each_store
+async def test_a_cancel_reaches_three_generations(server: Server) -> None:
+    root, attempt = await server.running()
+    generations = await family(server, [10, 20, 1], root)
+    assert [len(generation) for generation in generations] == [1, 10, 200, 200]
+    await server.engine.control.cancel(root.id, reason="enough")
+    found = await all_end(server, *[run.id for generation in generations[:-1] for run in generation])
+    assert len(found) == 410
+    for child in found:
+        assert child.state is State.CANCELLED
+        assert child.cancellation is not None
+        assert (child.cancellation.initiator, child.cancellation.reason) == (Initiator.PARENT, "enough")
+    for run in (root, *generations[1], generations[2][0]):
+        assert not (await unmarked(server, run.id)).cascading
+    attempt.end(Stopped())
+    assert not (await server.final(root.id)).cascading
+    assert (await server.store.inner.get(root.id)).wake_time is None
+
+
+@on_each_store
+async def test_a_child_that_is_to_survive_goes_on_and_its_children_with_it(server: Server) -> None:
+    parent = await server.start(start_after=server.clock.now() + FAR)
+    survivor = await child_of(server, parent, parent_close=ParentClose.SURVIVE)
+    grandchild, other = await child_of(server, survivor), await child_of(server, parent)
+    await server.engine.control.cancel(parent.id)
+    await unmarked(server, parent.id)
+    states = [(await server.get(run.id)).state for run in (survivor, grandchild, other)]
+    assert states == [State.SCHEDULED, State.SCHEDULED, State.CANCELLED]
+
+
+async def test_a_child_that_is_cancelled_leaves_its_parent_and_its_siblings_alone(server: Server) -> None:
+    parent, attempt = await server.running()
+    first, second = await child_of(server, parent), await child_of(server, parent)
+    await server.engine.control.cancel(first.id)
+    await server.sweep()
+    assert (await server.get(parent.id)).state is State.RUNNING
+    assert (await server.get(second.id)).state is State.SCHEDULED
+    assert attempt.stops == []
+
+
+async def test_the_end_of_a_parent_that_succeeds_or_fails_is_not_its_childrens(server: Server) -> None:
+    for end in (Returned("1"), Raised(Error(2, "X", "x"))):
+        parent, attempt = await server.running()
+        child = await child_of(server, parent)
+        attempt.end(end)
+        await server.final(parent.id)
+        await server.sweep()
+        assert (await server.get(child.id)).state is State.SCHEDULED
+
+
+async def test_a_parent_that_times_out_takes_its_children_with_it(server: Server) -> None:
+    overrides = {"timeouts": {"run": 5_000_000}}
+    executing, attempt = await server.running(overrides=overrides)
+    failing, second = await server.running(overrides={"timeouts": {"attempt": 5_000_000}})
+    paused = [await child_of(server, parent) for parent in (executing, failing)]
+    await server.later(6)
+    attempt.end(Stopped())
+    second.end(Stopped())
+    for parent, child in zip((executing, failing), paused, strict=True):
+        assert (await server.final(parent.id)).state is State.TIMED_OUT
+        assert (await server.final(child.id)).state is State.CANCELLED
+
+
+async def test_a_cancel_that_becomes_urgent_becomes_so_for_the_children(server: Server) -> None:
+    parent, attempt = await server.running()
+    child = await server.start(parent_run=parent.id)
+    below = await server.attempt()
+    await server.engine.control.cancel(parent.id)
+    assert (await below.is_asked())[0] is StopCause.CANCEL
+    assert below.kills == 0
+    await unmarked(server, parent.id)
+    await server.engine.control.cancel(parent.id, immediate=True)
+    await within(asyncio.gather(attempt.is_killed(), below.is_killed()))
+    assert (await server.final(child.id)).state is State.CANCELLED
+    assert not (await unmarked(server, parent.id)).cascading
+
+
+class Blocked:
+    """Lets so many children be cancelled, and then none."""
+
+    def __init__(self, control: Control, left: int) -> None:
+        self._cancel = control.cancel
+        self.left = left
+        self.reached = asyncio.Event()
+
+    async def __call__(self, *args: Any, **fields: Any) -> Run:
+        if fields.get("initiator") is Initiator.PARENT:
+            self.left -= 1
+            if self.left < 0:
+                self.reached.set()
+                await asyncio.Event().wait()
+        return await self._cancel(*args, **fields)
+
+
+@pytest.mark.parametrize("left", [0, 1, 130])
+@on_each_store
+async def test_a_cascade_that_a_crash_breaks_off_is_carried_on_by_the_next_server(
+    serve: Serve, left: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = await serve()
+    parent = await server.start(start_after=server.clock.now() + FAR)
+    await family(server, [150, 1], parent)
+    blocked = Blocked(server.engine.control, left)
+    monkeypatch.setattr(server.engine.control, "cancel", blocked)
+    await server.engine.control.cancel(parent.id)
+    await within(blocked.reached.wait())
+    await settle()
+    await server.crash()
+    server = await serve()
+    assert (await server.store.inner.get(parent.id)).cascading
+    found = await all_end(server, parent.id)
+    assert len(await all_end(server, *[child.id for child in found])) == 150
+    assert {child.state for child in found} == {State.CANCELLED}
+    assert not (await unmarked(server, parent.id)).cascading
+    assert (await server.store.inner.get(parent.id)).wake_time is None
+
+
+async def test_a_store_that_is_away_for_a_moment_ends_no_cascade(server: Server) -> None:
+    parent = await server.start(start_after=server.clock.now() + FAR)
+    await family(server, [20], parent)
+    server.store.fail("save", None, Unavailable("away"), Unavailable("away"))
+    await server.engine.control.cancel(parent.id)
+    found = await all_end(server, parent.id)
+    assert {child.state for child in found} == {State.CANCELLED}
+    assert not (await unmarked(server, parent.id)).cascading
+
+
+async def test_a_parent_that_is_deleted_takes_its_mark_along_only_when_its_children_have_heard(
+    server: Server,
+) -> None:
+    parent = await server.start(start_after=server.clock.now() + FAR)
+    child = await child_of(server, parent)
+    await server.engine._cascades.close()
+    await server.engine.control.cancel(parent.id)
+    assert (await server.get(child.id)).state is State.SCHEDULED
+    await server.engine.control.delete(parent.id)
+    assert (await server.get(child.id)).state is State.CANCELLED
+
+
+async def test_many_children_keep_nobody_else_waiting(server: Server) -> None:
+    parent = await server.start(start_after=server.clock.now() + FAR)
+    await family(server, [2_000], parent)
+    longest, loop = 0.0, asyncio.get_running_loop()
+
+    async def look() -> AsyncIterator[float]:
+        while True:
+            begun = loop.time()
+            await asyncio.sleep(0)
+            yield loop.time() - begun
+
+    looking = asyncio.create_task(all_end(server, parent.id))
+    await server.engine.control.cancel(parent.id)
+    async for turn in look():
+        longest = max(longest, turn)
+        if looking.done():
+            break
+    assert len(looking.result()) == 2_000
+    assert longest < 0.5
+
+
+async def test_the_parent_may_execute_on_another_server(pair: Pair) -> None:
+    parent, attempt = await pair.first.running()
+    child = await child_of(pair.second, parent)
+    attempt.log("here I am")
+    sibling = await child_of(pair.first, parent)
+    assert await links(pair.second, parent.id) == [child.id, sibling.id]
+    await pair.second.engine.control.cancel(parent.id)
+    assert {run.state for run in await all_end(pair.second, parent.id)} == {State.CANCELLED}
+    await unmarked(pair.second, parent.id)
+    running = await pair.second.store.inner.get(parent.id)
+    assert (running.state, running.owner) == (State.CANCELLING, pair.first.engine.boot_id)
+    attempt.log("still here")
+    assert (await attempt.is_asked())[0] is StopCause.CANCEL
+    attempt.end(Stopped())
+    assert (await pair.first.final(parent.id)).state is State.CANCELLED
