@@ -2,6 +2,7 @@
 
 import asyncio
 from functools import partial
+from typing import NamedTuple
 
 from runcast.server.engine.clock import Clock
 from runcast.server.engine.committer import Committer, Done
@@ -14,6 +15,14 @@ from runcast.server.model.errors import Fenced, RuncastError, Unavailable
 from runcast.server.model.run import Run
 
 
+class _New(NamedTuple):
+    """A child that is to be stored."""
+
+    child: Change
+    request: Request | None
+    done: Done
+
+
 class Linker:
     """Links children to their parents, wherever these execute."""
 
@@ -22,6 +31,7 @@ class Linker:
         self._committer = committer
         self._ownership = ownership
         self._clock = clock
+        self._waiting: dict[str, list[_New]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     def store(self, child: Change, request: Request | None, done: Done) -> None:
@@ -29,11 +39,11 @@ class Linker:
 
         Beside what a commit of the child alone may lead to: NotFound, FailedPrecondition (PARENT_CLOSED).
         """
-        owned = self._ownership.get(child.run.definition.parent_run)
+        new = _New(child, request, done)
+        parent_id = child.run.definition.parent_run
+        owned = self._ownership.get(parent_id)
         if owned is None:
-            task = asyncio.get_running_loop().create_task(self._store_elsewhere(child, request, done))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._store_elsewhere(parent_id, new)
             return
 
         def joined(result: Result | RuncastError) -> None:
@@ -42,8 +52,7 @@ class Linker:
             else:
                 done(result)
 
-        decide = partial(_link, child_id=child.run.id)
-        owned.join(Joint(decide, (child,), request, joined))
+        owned.join(Joint(partial(_link, child_id=child.run.id), (child,), request, joined))
 
     async def close(self) -> None:
         """Let go of those whose parent could not be read yet; idempotent."""
@@ -52,26 +61,55 @@ class Linker:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _store_elsewhere(self, child: Change, request: Request | None, done: Done) -> None:
-        parent_id = child.run.definition.parent_run
-        try:
-            parent = await self._journal.get(parent_id)
-            change = _link(parent, self._clock.now(), child_id=child.run.id)
-        except asyncio.CancelledError:
-            done(Unavailable("the server is shutting down"))
-            raise
-        except RuncastError as error:
-            done(error)
+    def _store_elsewhere(self, parent_id: str, new: _New) -> None:
+        """One task for each parent, so that its new children do not compete with each other."""
+        waiting = self._waiting.get(parent_id)
+        if waiting is not None:
+            waiting.append(new)
             return
+        self._waiting[parent_id] = [new]
+        task = asyncio.get_running_loop().create_task(self._link_all(parent_id))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _link_all(self, parent_id: str) -> None:
+        """One after the other: a link that is decided on one that is not stored yet might hide what came between them."""
+        waiting = self._waiting[parent_id]
+        try:
+            while waiting and self._ownership.get(parent_id) is None:
+                new = waiting[0]
+                try:
+                    parent = await self._journal.get(parent_id)
+                    change = _link(parent, self._clock.now(), child_id=new.child.run.id)
+                except RuncastError as error:
+                    del waiting[0]
+                    new.done(error)
+                    continue
+                await self._link_one(change, waiting)
+        except asyncio.CancelledError:
+            while waiting:
+                waiting.pop(0).done(Unavailable("the server is shutting down"))
+            raise
+        finally:
+            del self._waiting[parent_id]
+        for new in waiting:
+            self.store(*new)
+
+    async def _link_one(self, change: Change, waiting: list[_New]) -> None:
+        """The first that waits; it stays so where its parent was changed meanwhile."""
+        new, parent_id = waiting.pop(0), change.run.id
+        heard = asyncio.Event()
 
         def stored(result: Result | RuncastError) -> None:
             if isinstance(result, Stale) and result.run_id == parent_id:
                 self._journal.forget(parent_id)
-                self.store(child, request, done)  # it was changed meanwhile: decide again
+                waiting.insert(0, new)
             else:
-                done(result)
+                new.done(result)
+            heard.set()
 
-        self._committer.submit(Group((child, change), request), stored)
+        self._committer.submit(Group((new.child, change), new.request), stored)
+        await heard.wait()
 
 
 def _link(run: Run, now: int, *, child_id: str) -> Change:
