@@ -156,6 +156,23 @@ async def test_a_request_that_comes_again_finds_its_child_also_when_the_parent_h
     assert (await child_of(server, parent, request_id="once", digest=b"1")).id == first.id
 
 
+async def test_a_request_that_comes_again_while_its_parent_closes_finds_its_child(server: Server) -> None:
+    parent, attempt = await server.running()
+    server.store.hold()
+    first = asyncio.create_task(child_of(server, parent, request_id="once", digest=b"1"))
+    await within(server.store.arrived.wait())
+    await settle()
+    cancelling = asyncio.create_task(server.engine.control.cancel(parent.id))
+    await settle()
+    again = asyncio.create_task(child_of(server, parent, request_id="once", digest=b"1"))
+    await settle()
+    server.store.release()
+    assert (await cancelling).state is State.CANCELLING
+    assert (await again).id == (await first).id
+    attempt.end(Stopped())
+    assert (await server.final(parent.id)).children == 1
+
+
 @on_each_store
 async def test_a_child_that_cannot_be_stored_harms_nothing_else_that_its_parent_tells(server: Server) -> None:
     parent, attempt = await server.running()
@@ -425,3 +442,17 @@ async def test_the_parent_may_execute_on_another_server(pair: Pair) -> None:
     assert (await attempt.is_asked())[0] is StopCause.CANCEL
     attempt.end(Stopped())
     assert (await pair.first.final(parent.id)).state is State.CANCELLED
+
+
+async def test_a_mark_on_a_run_of_another_server_is_not_taken_for_its_loss(pair: Pair) -> None:
+    parent, attempt = await pair.first.running()
+    await child_of(pair.first, parent)
+    for server in pair[:2]:
+        await server.engine._cascades.close()
+    await pair.first.engine.control.cancel(parent.id)
+    await pair.second.sweep()
+    run = await pair.second.store.inner.get(parent.id)
+    assert (run.state, run.cascading, run.crashes) == (State.CANCELLING, True, 0)
+    attempt.end(Stopped())
+    ended = await pair.first.final(parent.id)
+    assert (ended.state, ended.cascading) == (State.CANCELLED, True)

@@ -101,9 +101,13 @@ class Linker:
         heard = asyncio.Event()
 
         def stored(result: Result | RuncastError) -> None:
-            if isinstance(result, Stale) and result.run_id == parent_id:
+            stale = isinstance(result, Stale) and result.run_id == parent_id
+            if stale:
                 self._journal.forget(parent_id)
+            if stale and self._waiting.get(parent_id) is waiting:
                 waiting.insert(0, new)
+            elif stale:
+                new.done(Unavailable("the server is shutting down"))
             else:
                 new.done(result)
             heard.set()
