@@ -35,7 +35,6 @@ ResumeRun                     | !  !  !  !  !  !  !  SC BO QU QU !  !  !  !  !  
 ResumeRun, its time is past   | !  !  !  !  !  !  !  QU QU QU QU !  !  !  !  !  !  !
 a server claims it            | !  RU !  !  !  !  !  !  !  !  !  !  !  !  !  !  !  !
 it starts a child             | =  =  =  =  =  =  =  =  =  =  =  x  x  x  x  x  x  x
-its children are cancelled    | .  .  .  .  .  .  .  .  .  .  .  .  .  .  .  .  .  .
 the server drains             | !  !  =  =  =  !  !  !  !  !  !  !  !  !  !  !  !  !
 it reports                    | F  F  =  =  =  F  =  F  F  F  F  =  =  F  F  F  F  F
 returns                       | F  F  OK OK OK F  OK F  F  F  F  OK OK F  F  F  F  F
