@@ -48,6 +48,7 @@ class Server:
         engine = self.engine
         parts: list[Any] = [engine._committer, engine._sweeper, engine._lease]
         tasks = [part._task for part in parts if part._task] + list(engine._ownership._loading)
+        tasks += [*engine._cascades._tasks, *engine._linker._tasks]
         for task in tasks:
             task.cancel()
         if tasks:

@@ -10,7 +10,16 @@ from pathlib import Path
 
 from runcast.provider.errors import Cancelled
 from runcast.provider.reporter import BlockingChannel, Channel
-from runcast.server.model.call import Call, End, Raised, Returned, Stopped
+from runcast.server.model.call import (
+    AwaitChildren,
+    Call,
+    ChildrenEnded,
+    End,
+    Raised,
+    Returned,
+    StartChild,
+    Stopped,
+)
 from runcast.server.model.errors import RuncastError
 from runcast.server.model.event import LogLine, SaveCheckpoint, Severity
 from runcast.server.model.run import Error
@@ -271,3 +280,50 @@ async def save_again_(_call: Call, channel: Channel) -> str:
             await asyncio.sleep(0)
     except RuncastError as error:
         return f'"{error.reason}"'
+
+
+# ---------------------------------------------------------------------------------------------- asks for children
+
+
+@blocking
+def ask(_call: Call, channel: BlockingChannel) -> str:
+    try:
+        started = channel.answer(StartChild("key", "work", input="{}"))
+        ended = channel.answer(AwaitChildren(("child",)))
+    except RuncastError as error:
+        return f'"{error.reason}"'
+    assert isinstance(ended, ChildrenEnded)
+    channel.report(line(f"{started} {ended.ends[0].output}"))
+    return "null"
+
+
+@awaiting
+async def ask_(_call: Call, channel: Channel) -> str:
+    try:
+        started = await channel.answer(StartChild("key", "work", input="{}"))
+        ended = await channel.answer(AwaitChildren(("child",)))
+    except RuncastError as error:
+        return f'"{error.reason}"'
+    assert isinstance(ended, ChildrenEnded)
+    channel.report(line(f"{started} {ended.ends[0].output}"))
+    return "null"
+
+
+@blocking
+def wait_twice(_call: Call, channel: BlockingChannel) -> str:
+    for _ in range(2):
+        try:
+            channel.answer(AwaitChildren(("child",)))
+        except RuncastError as error:
+            channel.report(line(error.reason))
+    raise Cancelled
+
+
+@awaiting
+async def wait_twice_(_call: Call, channel: Channel) -> str:
+    for _ in range(2):
+        try:
+            await channel.answer(AwaitChildren(("child",)))
+        except asyncio.CancelledError:
+            channel.report(line("ASKED_TO_STOP"))
+    raise asyncio.CancelledError

@@ -1,9 +1,9 @@
 """A sink that remembers, can be made to stall or to refuse, and lets a test wait for what it expects."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
-from runcast.server.model.call import End
+from runcast.server.model.call import Answer, ChildStarted, End, Question
 from runcast.server.model.errors import Fenced, InvalidArgument
 from runcast.server.model.event import LogLine, Report
 
@@ -14,7 +14,7 @@ class Recorder:
     """Everything in the order in which it came: reports, then "durable" for each commit, then the end; the messages of log lines also apart."""
 
     def __init__(self) -> None:
-        self.story: list[Report | str] = []
+        self.story: list[Report | Question | str] = []
         self.lines: list[str] = []
         self.ends: list[End] = []
         self.fenced = False
@@ -24,6 +24,7 @@ class Recorder:
         self.durable = asyncio.Event()
         self.durable.set()
         self.at_end: Callable[[], None] = lambda: None
+        self.answers: Callable[[Question], Awaitable[Answer]] = _started
         self._changed = asyncio.Event()
 
     # What an executor and its provider call.
@@ -45,6 +46,12 @@ class Recorder:
 
     async def drain(self) -> None:
         await self.roomy.wait()
+
+    async def answer(self, question: Question) -> Answer:
+        self._check()
+        self.story.append(question)
+        self._changed.set()
+        return await self.answers(question)
 
     def ended(self, end: End) -> None:
         self.ends.append(end)
@@ -82,3 +89,7 @@ async def eventually(true: Callable[[], object]) -> None:
     async with asyncio.timeout(DEADLINE):
         while not true():
             await asyncio.sleep(0.005)
+
+
+async def _started(_question: Question) -> Answer:
+    return ChildStarted("child", created=True)

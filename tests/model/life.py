@@ -108,6 +108,14 @@ class Life:
         """The server asks its attempt to stop."""
         return self.commit(lifecycle.ask_to_stop(self.run, self.now, cause, grace))
 
+    def link_child(self, child: str = "child") -> Change | None:
+        """A run is started under it."""
+        return self.commit(lifecycle.link_child(self.run, child, self.now))
+
+    def cascaded(self) -> Change | None:
+        """Its end has reached its children."""
+        return self.commit(lifecycle.cascaded(self.run, self.now))
+
     def report(self, *reports: Report) -> Change | None:
         """The current attempt tells something."""
         return self.commit(attempts.report(self.run, self.run.attempt, reports, self.now))

@@ -187,6 +187,7 @@ _ROWS: list[tuple[str, Start, Callable[[Life], Change | None]]] = [
     ("ResumeRun", Start(), Life.resume),
     ("ResumeRun, its time is past", Start(), lambda life: life.after(WAIT).resume()),
     ("a server claims it", Start(), Life.claim),
+    ("it starts a child", Start(), Life.link_child),
     ("the server drains", Start(), lambda life: life.ask_to_stop(StopCause.RELEASE)),
     ("it reports", Start(), lambda life: life.report(_LINE)),
     ("returns", Start(), lambda life: life.end(Returned("null"))),

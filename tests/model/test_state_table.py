@@ -34,6 +34,7 @@ PauseRun, needs a checkpoint  | PD PD x  x  x  PD !  !  !  !  !  !  !  !  !  !  
 ResumeRun                     | !  !  !  !  !  !  !  SC BO QU QU !  !  !  !  !  !  !
 ResumeRun, its time is past   | !  !  !  !  !  !  !  QU QU QU QU !  !  !  !  !  !  !
 a server claims it            | !  RU !  !  !  !  !  !  !  !  !  !  !  !  !  !  !  !
+it starts a child             | =  =  =  =  =  =  =  =  =  =  =  x  x  x  x  x  x  x
 the server drains             | !  !  =  =  =  !  !  !  !  !  !  !  !  !  !  !  !  !
 it reports                    | F  F  =  =  =  F  =  F  F  F  F  =  =  F  F  F  F  F
 returns                       | F  F  OK OK OK F  OK F  F  F  F  OK OK F  F  F  F  F
@@ -96,7 +97,17 @@ def test_every_state_is_a_column_and_is_led_to_by_a_cell() -> None:
 
 def test_a_new_verb_and_a_new_way_to_end_need_a_row() -> None:
     """What a trigger can be: whoever adds to these lists adds rows."""
-    verbs = {"create", "claim", "cancel", "pause", "resume", "expire", "ask_to_stop"}
+    verbs = {
+        "create",
+        "claim",
+        "cancel",
+        "pause",
+        "resume",
+        "expire",
+        "ask_to_stop",
+        "link_child",
+        "cascaded",
+    }
     parts = {"is_stand_in", "give_up", "next_version", "requeue", "stand", "finish", "cancelled_error"}
     parts.add("create_claimed")  # test_fold: create and claim in one
     assert public_functions(lifecycle) == verbs | parts

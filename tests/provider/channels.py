@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 from runcast.provider import Provider
 from runcast.provider.runner import run_async, run_blocking
-from runcast.server.model.call import Call, End
+from runcast.server.model.call import Answer, Call, End, Question
 from runcast.server.model.errors import Fenced
 from runcast.server.model.event import LogLine, Report
 from runcast.server.model.run import Checkpoint
@@ -14,11 +14,13 @@ T = TypeVar("T")
 
 
 class Told:
-    """What was told, in order; `committed` is the part that was waited for. Refuses everything after `fence` reports."""
+    """What was told, in order; `committed` is the part that was waited for. Questions get `answers`. Refuses everything after `fence` reports."""
 
     def __init__(self, fence: int | None = None) -> None:
         self.reports: list[Report] = []
         self.committed: list[Report] = []
+        self.questions: list[Question] = []
+        self.answers: list[Answer | Exception] = []
         self.asked = False
         self.fence = fence
         self.on_report: Callable[[Report], None] = lambda report: None
@@ -37,6 +39,13 @@ class Told:
         self.reports.append(report)
         self.on_report(report)
 
+    def question(self, question: Question) -> Answer:
+        self.questions.append(question)
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
     def take(self, report: Report) -> None:
         self.report(report)
         self.committed.append(report)
@@ -53,6 +62,9 @@ class AsyncChannel(Told):
     async def drain(self) -> None:
         self.drained += 1
 
+    async def answer(self, question: Question) -> Answer:
+        return self.question(question)
+
 
 class BlockingChannel(Told):
     """For plain functions."""
@@ -62,6 +74,9 @@ class BlockingChannel(Told):
 
     def cancelled(self) -> bool:
         return self.asked
+
+    def answer(self, question: Question) -> Answer:
+        return self.question(question)
 
 
 def call(input: str = "{}", checkpoint: bytes | None = None) -> Call:

@@ -167,3 +167,36 @@ async def failing_targets(ctx: Context, count: int, size: int) -> None:
     """Fail many targets in many words."""
     for number in range(count):
         ctx.target_failed(f"target {number}", "SO", "x" * size)
+
+
+@provider(execution="process", idempotent=True)
+def squares(ctx: SyncContext, count: int, path: str = "", gate: str = "") -> list[int]:
+    """Let a child make each square; the children's ids are written down, a line for each attempt."""
+    children = [ctx.start("square", {"number": number, "gate": gate}) for number in range(count)]
+    if path:
+        with Path(path).open("a") as file:
+            file.write(" ".join(child.run_id for child in children) + "\n")
+    return [child.output for child in ctx.wait_all(children)]
+
+
+@provider(execution="process", idempotent=True)
+def square(ctx: SyncContext, number: int, gate: str = "") -> int:
+    """A number times itself, once the gate is there."""
+    while gate and not Path(gate).exists():
+        ctx.sleep(0.01)
+    return number * number
+
+
+@provider(execution="process")
+async def quickest(ctx: Context, gates: list[str]) -> dict[str, Exact]:
+    """Which of the children ended first, from a coroutine in a process."""
+    children = [await ctx.start("square", {"number": n, "gate": gate}) for n, gate in enumerate(gates)]
+    done = await ctx.wait_any(children)
+    return {"place": [child.run_id for child in children].index(done.run_id), "state": done.state}
+
+
+@provider
+async def parent_of_one(ctx: Context, provider: str, survive: bool = False) -> dict[str, str]:
+    """How its only child ended."""
+    (done,) = await ctx.wait_all([await ctx.start(provider, key="the one", survive=survive)])
+    return {"state": done.state, "reason": done.error_reason, "message": done.error_message}

@@ -25,7 +25,7 @@ class World(Protocol):
 
 
 class Off(str):
-    """Nothing can provoke it yet: the RPC or field that would lead to it answers FEATURE_OFF, which the test shows."""
+    """Nothing can provoke it yet: the RPC that would lead to it answers FEATURE_OFF, which the test shows."""
 
     __slots__ = ()
 
@@ -73,12 +73,12 @@ STARTS: dict[str, Callable[[World], Request] | Off] = {
     "INVALID_ARGUMENT": lambda world: {"provider": "greet", "input": {"json": '{"nmae": 1}'}},
     "PROVIDER_NOT_FOUND": lambda world: {"provider": "nobody"},
     "TASK_NOT_FOUND": lambda world: {"task": "nobody"},
-    "RUN_NOT_FOUND": Off("RunService/StartRun: children"),
+    "RUN_NOT_FOUND": lambda world: {"provider": "nothing", "parentRun": "run_of_nobody"},
     "REQUEST_ID_REUSED": _reused,
     "RUN_ID_TAKEN": _taken,
     "TASK_DISABLED": lambda world: {"task": task(world, enabled=False)},
     "TASK_ORPHANED": lambda world: {"task": "orphan"},
-    "PARENT_CLOSED": Off("RunService/StartRun: children"),
+    "PARENT_CLOSED": lambda world: {"provider": "nothing", "parentRun": final(world)},
     "QUEUE_FULL": QUEUES,
     "LIMIT_REACHED": QUEUES,
 }

@@ -166,14 +166,9 @@ def test_an_error_that_is_promised_happens_so(world: TwoServers, on: set[str], r
 
 def _is_off(world: TwoServers, on: set[str], switch: str) -> None:
     """What would lead to the error answers FEATURE_OFF."""
-    rpc, _, field = switch.partition(": ")
-    request: Mapping[str, Any] = {}
-    if field == "children":
-        request = {"provider": "nothing", "parentRun": "trimmed"}
-    else:
-        assert rpc not in on
+    assert switch not in on
     with pytest.raises(grpc.RpcError) as error:
-        world.call(rpc, request)
+        world.call(switch, {})
     code, reason, _ = refusal(error.value)
     assert (code.name, reason) == ("UNIMPLEMENTED", "FEATURE_OFF")
 

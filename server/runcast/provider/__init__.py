@@ -1,5 +1,6 @@
 """What the author of a provider imports: the decorator, the contexts, policies and errors."""
 
+from runcast.provider.children import Child, EndedChild
 from runcast.provider.context import Context, SyncContext
 from runcast.provider.decorator import provider
 from runcast.provider.definition import Provider
@@ -10,7 +11,9 @@ from runcast.provider.spec import Retry, Timeouts
 __all__ = [
     "Cancelled",
     "CheckpointIncompatible",
+    "Child",
     "Context",
+    "EndedChild",
     "InvalidProvider",
     "Provider",
     "ProviderError",

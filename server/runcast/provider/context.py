@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, Unpack
 from msgspec import Raw
 
 from runcast.provider.checkpoint import decode, decode_as, encode
+from runcast.provider.children import Child, EndedChild, Keys, Wait, ended, first_of
 from runcast.provider.log import RunLog
 from runcast.provider.reporter import BlockingReporter, LoopReporter, Reporter
 from runcast.provider.result import json_text
 from runcast.provider.text import clean
 from runcast.provider.track import AsyncTrack, track
+from runcast.server.model.call import Answer, ChildEnd, ChildrenEnded, ChildStarted
 from runcast.server.model.event import PartialResult, SaveCheckpoint, Summary
 from runcast.server.model.run import EntityRef, Failure, Payload
 
@@ -32,12 +34,13 @@ class BaseContext(Generic[ReporterT]):
     Once the attempt is over (its run has gone on without it), whatever is told raises `Cancelled`.
     """
 
-    __slots__ = ("_log", "_reporter", "_restored")
+    __slots__ = ("_keys", "_log", "_reporter", "_restored")
 
     def __init__(self, reporter: ReporterT) -> None:
         self._reporter = reporter
         self._log: RunLog | None = None
         self._restored: Any = _UNREAD
+        self._keys = Keys()
 
     @property
     def run_id(self) -> str:
@@ -186,6 +189,38 @@ class Context(BaseContext[LoopReporter]):
         """Wait; in a test without waiting."""
         await self._reporter.sleep(seconds)
 
+    async def start(
+        self,
+        provider: str = "",
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        task: str = "",
+        key: str = "",
+        labels: Mapping[str, str] | None = None,
+        survive: bool = False,
+    ) -> Child:
+        """Start a run of a provider, or of a task, under this one; cancelling this one cancels it, unless it is to `survive`.
+
+        It is started once for all attempts: a later one finds it under its `key`. Without a key it is known by what runs
+        with which parameters, and the how-many-th of its like it is: give a key where parameters differ from attempt to
+        attempt, as times do. Waiting counts towards the attempt timeout. ProviderError where it cannot be started.
+        """
+        question = self._keys.question(
+            provider, parameters, task=task, key=key, labels=labels, survive=survive
+        )
+        return _child(await self._reporter.ask(question))
+
+    async def wait_all(self, children: Iterable[Child | str]) -> list[EndedChild]:
+        """How they ended, in the order given, once all have; meanwhile others may use this run's slot."""
+        wait = Wait(children)
+        while (question := wait.question) is not None:
+            wait.take(_ends(await self._reporter.ask(question)))
+        return wait.ended
+
+    async def wait_any(self, children: Iterable[Child | str]) -> EndedChild:
+        """How the first of them ended, once one has."""
+        return ended(_ends(await self._reporter.ask(first_of(children)))[0])
+
     @staticmethod
     def testing(**given: "Unpack[Given]") -> "RecordingContext":
         """A context without a server; see `runcast.provider.testing`."""
@@ -222,12 +257,49 @@ class SyncContext(BaseContext[BlockingReporter]):
         """Wait, and end at once when asked to; in a test without waiting."""
         self._reporter.sleep(seconds)
 
+    def start(
+        self,
+        provider: str = "",
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        task: str = "",
+        key: str = "",
+        labels: Mapping[str, str] | None = None,
+        survive: bool = False,
+    ) -> Child:
+        """As `Context.start`."""
+        question = self._keys.question(
+            provider, parameters, task=task, key=key, labels=labels, survive=survive
+        )
+        return _child(self._reporter.ask(question))
+
+    def wait_all(self, children: Iterable[Child | str]) -> list[EndedChild]:
+        """How they ended, in the order given, once all have; meanwhile others may use this run's slot."""
+        wait = Wait(children)
+        while (question := wait.question) is not None:
+            wait.take(_ends(self._reporter.ask(question)))
+        return wait.ended
+
+    def wait_any(self, children: Iterable[Child | str]) -> EndedChild:
+        """How the first of them ended, once one has."""
+        return ended(_ends(self._reporter.ask(first_of(children)))[0])
+
     @staticmethod
     def testing(**given: "Unpack[Given]") -> "RecordingSyncContext":
         """A context without a server; see `runcast.provider.testing`."""
         from runcast.provider.testing import RecordingSyncContext
 
         return RecordingSyncContext(**given)
+
+
+def _child(answer: Answer) -> Child:
+    assert isinstance(answer, ChildStarted)
+    return Child(answer.run_id)
+
+
+def _ends(answer: Answer) -> tuple[ChildEnd, ...]:
+    assert isinstance(answer, ChildrenEnded)
+    return answer.ends
 
 
 AnyContext = Context | SyncContext

@@ -12,12 +12,12 @@ from contextvars import ContextVar
 from typing import Any, Protocol
 
 from runcast.provider.clock import SYSTEM, Clock
-from runcast.provider.errors import Cancelled
+from runcast.provider.errors import INVALID_ARGUMENT, UNKNOWN, Cancelled, ProviderError
 from runcast.provider.lines import Lines
 from runcast.provider.progress import Teller
 from runcast.provider.text import attributes, clean
-from runcast.server.model.call import Call
-from runcast.server.model.errors import Fenced
+from runcast.server.model.call import ASKED_TO_STOP, Answer, Call, Question
+from runcast.server.model.errors import Fenced, InvalidArgument, RuncastError
 from runcast.server.model.event import LogLine, Report, Severity
 
 GLANCE = 0.05
@@ -38,15 +38,21 @@ class Channel(Protocol):
     async def drain(self) -> None:
         """Return once there is room for more reports."""
 
+    async def answer(self, question: Question) -> Answer:
+        """What comes of a question; RuncastError where it is refused."""
+
 
 class BlockingChannel(Protocol):
-    """Where a plain function's reports go, from any thread; `report` and `commit` may raise Fenced."""
+    """Where a plain function's reports go, from any thread; each but `cancelled` may raise Fenced."""
 
     def report(self, report: Report) -> None:
         """Take a report; may wait while too many are on their way."""
 
     def commit(self, report: Report) -> None:
         """Take a report and return once it, and all before it, is durable."""
+
+    def answer(self, question: Question) -> Answer:
+        """What comes of a question; RuncastError where it is refused, for ASKED_TO_STOP where a wait ends for that."""
 
     def cancelled(self) -> bool:
         """Whether the attempt was asked to end."""
@@ -218,6 +224,25 @@ class LoopReporter(Reporter):
         finally:
             current.reset(token)
 
+    async def ask(self, question: Question) -> Answer:
+        """What comes of a question; ProviderError where it is refused."""
+        if self.over:
+            raise Cancelled(self.over)
+        token = current.set(None)
+        try:
+            return await self.channel.answer(question)
+        except Fenced as error:
+            raise self.fenced(error) from error
+        except RuncastError as error:
+            if error.reason != ASKED_TO_STOP:
+                raise refusal(error) from error
+            if self.task is not None:
+                self.cancel(self.task)
+            await asyncio.sleep(0)
+            raise self.stop() from None
+        finally:
+            current.reset(token)
+
     async def drain(self) -> None:
         """Give the loop a turn, and wait until there is room for more reports."""
         if self.over:
@@ -302,6 +327,26 @@ class BlockingReporter(Reporter):
             current.reset(token)
         self.glance()
 
+    def ask(self, question: Question) -> Answer:
+        """What comes of a question; ProviderError where it is refused."""
+        if self.over:
+            raise Cancelled(self.over)
+        self.glance()
+        token = current.set(None)
+        try:
+            answer = self.channel.answer(question)
+        except Fenced as error:
+            raise self.fenced(error) from error
+        except RuncastError as error:
+            if error.reason != ASKED_TO_STOP:
+                raise refusal(error) from error
+            self.ending = True
+            raise self.stop() from None
+        finally:
+            current.reset(token)
+        self.glance()
+        return answer
+
     def glance(self) -> None:
         """End the code if it was asked to, but once only: what it does to clean up is not broken off again."""
         if self.over or (self.cancelled and not self.ending):
@@ -331,6 +376,13 @@ class BlockingReporter(Reporter):
             callback()
         except Cancelled:
             return
+
+
+def refusal(error: RuncastError) -> ProviderError:
+    """What a provider asked for cannot be had: its own to handle, and else the end of its attempt."""
+    wrong = error.reason == InvalidArgument.reason
+    code = INVALID_ARGUMENT if wrong else UNKNOWN
+    return ProviderError(error.message, reason=error.reason, code=code, retryable=not wrong)
 
 
 current: ContextVar[Reporter | None] = ContextVar("runcast_reporter")

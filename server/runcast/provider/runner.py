@@ -1,6 +1,8 @@
 """Runs one attempt of a provider, and says how it ended: what executors call, on the loop, in a thread, in a process."""
 
 import asyncio
+import contextlib
+import threading
 from typing import Any
 
 from runcast.provider.capture import own
@@ -16,7 +18,7 @@ from runcast.provider.reporter import (
     LoopReporter,
     current,
 )
-from runcast.server.model.call import Call, End, Returned, Stopped
+from runcast.server.model.call import Answer, Call, End, Question, Returned, Stopped
 from runcast.server.model.event import Report
 
 AnyProvider = Provider[..., Any]
@@ -102,9 +104,37 @@ class _Bridge:
     def __init__(self, channel: BlockingChannel) -> None:
         self.report = channel.report
         self._commit = channel.commit
+        self._answer = channel.answer
 
     async def commit(self, report: Report) -> None:
         self._commit(report)
 
     async def drain(self) -> None:
         return
+
+    async def answer(self, question: Question) -> Answer:
+        """In a thread: this may take as long as a child does, and the coroutine's other tasks go on."""
+        loop = asyncio.get_running_loop()
+        told: asyncio.Future[Answer] = loop.create_future()
+
+        def wait() -> None:
+            outcome: Answer | Exception
+            try:
+                outcome = self._answer(question)
+            except Exception as error:  # noqa: BLE001 - it is raised where the answer is awaited
+                outcome = error
+            with contextlib.suppress(RuntimeError):  # the loop has ended, and nobody waits
+                loop.call_soon_threadsafe(_tell, told, outcome)
+
+        # A daemon: whoever gave up waiting must be able to end.
+        threading.Thread(target=wait, name="waits for an answer", daemon=True).start()
+        return await told
+
+
+def _tell(told: "asyncio.Future[Answer]", outcome: Answer | Exception) -> None:
+    if told.done():
+        return
+    if isinstance(outcome, Exception):
+        told.set_exception(outcome)
+    else:
+        told.set_result(outcome)

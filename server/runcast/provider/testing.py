@@ -16,18 +16,36 @@ Parameters are checked and converted as the server does it. Time stands still un
 `ctx.sleep(seconds)` moves it; nothing waits. After `ctx.cancel()` the code ends at its next `track`, `sleep` or
 `raise_if_cancelled`, in a plain function also after `checkpoint`. `Context.testing(restored=state)` starts from a
 checkpoint, `Context.testing(targets=["a"])` is a retry for these targets only.
+
+Children do not run: each that is started stands in `ctx.recorded.children`, and has ended as `children` says, which is
+given the `StartedChild` and answers its output, or an `EndedChild` for another end.
+
+    ctx = Context.testing(children=lambda child: child.parameters["number"] ** 2)
+    assert await sum_of_squares.call(ctx, numbers=[1, 2]) == 5
 """
 
 import asyncio
+import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypedDict, TypeVar, Unpack
+from typing import Any, NamedTuple, TypedDict, TypeVar, Unpack
 
 from runcast.provider.checkpoint import decode, encode
+from runcast.provider.children import EndedChild
 from runcast.provider.context import Context, SyncContext
+from runcast.provider.errors import UNKNOWN
 from runcast.provider.reporter import BlockingReporter, LoopReporter
-from runcast.server.model.call import Call
+from runcast.provider.result import json_text
+from runcast.server.model.call import (
+    Answer,
+    Call,
+    ChildEnd,
+    ChildrenEnded,
+    ChildStarted,
+    Question,
+    StartChild,
+)
 from runcast.server.model.event import LogLine, PartialResult, Report, SaveCheckpoint, Summary
-from runcast.server.model.run import Checkpoint, EntityRef, Failure, Progress
+from runcast.server.model.run import Checkpoint, EntityRef, Error, Failure, Progress, State
 
 T = TypeVar("T")
 _START = 1_767_225_600_000_000
@@ -44,6 +62,18 @@ class Given(TypedDict, total=False):
     deadline: int | None
     restored: object
     targets: Sequence[str]
+    children: "Callable[[StartedChild], object]"
+
+
+class StartedChild(NamedTuple):
+    """A child that the provider asked for; `parameters` as it gave them."""
+
+    run_id: str
+    provider: str
+    task: str
+    parameters: dict[str, Any]
+    labels: dict[str, str]
+    survive: bool
 
 
 class HandClock:
@@ -77,10 +107,11 @@ class HandClock:
 
 
 class Recorded:
-    """What a provider told, in order; `reports` is all of it."""
+    """What a provider told, in order; `reports` is all of it. `children` are the runs that it started, each once."""
 
     def __init__(self, flush: Callable[[], None]) -> None:
         self.reports: list[Report] = []
+        self.children: list[StartedChild] = []
         self._flush = flush
 
     @property
@@ -131,10 +162,12 @@ class RecordingContext(Context):
     def __init__(self, **given: Unpack[Given]) -> None:
         self.clock = HandClock()
         self._asked = False
+        family = _Family(given)
         reporter = _LoopReporter(
-            _call(given), _AsyncChannel(self._take), self.clock, asked=lambda: self._asked
+            _call(given), _AsyncChannel(self._take, family.answer), self.clock, asked=lambda: self._asked
         )
         self.recorded = Recorded(reporter.flush)
+        family.started = self.recorded.children
         super().__init__(reporter)
 
     def advance(self, seconds: float) -> None:
@@ -157,9 +190,11 @@ class RecordingSyncContext(SyncContext):
     def __init__(self, **given: Unpack[Given]) -> None:
         self.clock = HandClock()
         self._asked = False
-        channel = _BlockingChannel(self._take, lambda: self._asked)
+        family = _Family(given)
+        channel = _BlockingChannel(self._take, lambda: self._asked, family.answer)
         reporter = _BlockingReporter(_call(given), channel, self.clock)
         self.recorded = Recorded(reporter.flush)
+        family.started = self.recorded.children
         super().__init__(reporter)
 
     def advance(self, seconds: float) -> None:
@@ -186,6 +221,45 @@ def _call(given: Given) -> Call:
         deadline=given.get("deadline"),
         targets=tuple(given.get("targets", ())),
     )
+
+
+class _Family:
+    """Answers as the engine does of children that end at once."""
+
+    def __init__(self, given: Given) -> None:
+        self.started: list[StartedChild] = []
+        self._says: Callable[[StartedChild], object] = given.get("children", _nothing)
+        self._ends: dict[str, ChildEnd] = {}
+        self._keys: dict[str, str] = {}
+
+    def answer(self, question: Question) -> Answer:
+        if isinstance(question, StartChild):
+            return self._start(question)
+        ends = [self._ends[run_id] for run_id in question.run_ids]
+        return ChildrenEnded(tuple(ends[:1] if question.any else ends))
+
+    def _start(self, asked: StartChild) -> Answer:
+        run_id = self._keys.get(asked.key)
+        if run_id is not None:
+            return ChildStarted(run_id, created=False)
+        run_id = self._keys[asked.key] = f"child_{len(self.started) + 1}"
+        parameters = json.loads(asked.input or "{}")
+        child = StartedChild(run_id, asked.provider, asked.task, parameters, asked.labels, asked.survive)
+        self.started.append(child)
+        self._ends[run_id] = _end(run_id, self._says(child))
+        return ChildStarted(run_id, created=True)
+
+
+def _nothing(_child: StartedChild) -> object:
+    return None
+
+
+def _end(run_id: str, said: object) -> ChildEnd:
+    if not isinstance(said, EndedChild):
+        return ChildEnd(run_id, State.SUCCEEDED, json_text(said))
+    error = Error(UNKNOWN, said.error_reason, said.error_message) if said.error_reason else None
+    output = "" if said.output is None else json_text(said.output)
+    return ChildEnd(run_id, State[said.state], output, error, said.summary)
 
 
 class _LoopReporter(LoopReporter):
@@ -219,8 +293,9 @@ class _BlockingReporter(BlockingReporter):
 
 
 class _AsyncChannel:
-    def __init__(self, report: Callable[[Report], None]) -> None:
+    def __init__(self, report: Callable[[Report], None], answer: Callable[[Question], Answer]) -> None:
         self.report = report
+        self._answer = answer
 
     async def commit(self, report: Report) -> None:
         self.report(report)
@@ -228,9 +303,18 @@ class _AsyncChannel:
     async def drain(self) -> None:
         """There is always room."""
 
+    async def answer(self, question: Question) -> Answer:
+        return self._answer(question)
+
 
 class _BlockingChannel:
-    def __init__(self, report: Callable[[Report], None], cancelled: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        report: Callable[[Report], None],
+        cancelled: Callable[[], bool],
+        answer: Callable[[Question], Answer],
+    ) -> None:
         self.report = report
         self.commit = report
         self.cancelled = cancelled
+        self.answer = answer

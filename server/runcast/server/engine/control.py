@@ -1,5 +1,6 @@
 """What is done to a run that exists, whoever executes it: decided on its newest version, until it is stored."""
 
+import asyncio
 from collections.abc import Callable
 from functools import partial
 
@@ -11,10 +12,12 @@ from runcast.server.engine.pending import Decide
 from runcast.server.model import lifecycle
 from runcast.server.model.change import Change, Group, Saved
 from runcast.server.model.errors import DataLoss, Fenced, InvalidArgument, NotFound, WrongState
-from runcast.server.model.run import Initiator, Recovery, Run, State
+from runcast.server.model.run import Initiator, Page, ParentClose, Recovery, Run, RunFilter, State
 from runcast.server.repository.abc import Repository
 
 _REASON = 1_024
+_CHILDREN_AT_ONCE = 100
+_LIVING = frozenset(state for state in State if not state.final)
 
 
 class Control:
@@ -73,6 +76,7 @@ class Control:
         run = await self._read(run_id)
         if not run.state.final:
             raise WrongState(run.id, run.state.name, "be deleted: cancel it first")
+        await self.cascade(run_id)  # nobody would know of it any more
         try:
             removed = await self._repository.remove([run_id])
         finally:
@@ -80,6 +84,42 @@ class Control:
         if not removed:
             raise NotFound("run", run_id)
         self._on_removed(run_id)
+
+    async def cascade(self, run_id: str) -> None:
+        """Let the end of a parent that is marked so reach its children, page by page, and take away the mark.
+
+        Nothing can be started under it any more: whoever is not found has ended, or was asked before.
+        """
+        parent = await self._journal.get(run_id)
+        if not parent.cascading:
+            return
+        asked, after = parent.cancellation, None
+        immediate = asked is not None and asked.immediate
+        states = _LIVING if immediate else _LIVING - {State.CANCELLING}
+        living = RunFilter(parent_run=run_id, states=states)
+        while children := await self._repository.list(living, Page(_CHILDREN_AT_ONCE, after)):
+            after = (children[-1].create_time, children[-1].id)
+            concerned = [
+                child for child in children if child.definition.parent_close is not ParentClose.SURVIVE
+            ]
+            results = await asyncio.gather(
+                *[
+                    self.cancel(
+                        child.id, initiator=Initiator.PARENT, reason=_why(parent), immediate=immediate
+                    )
+                    for child in concerned
+                ],
+                return_exceptions=True,
+            )
+            for result in results:
+                if isinstance(result, BaseException) and not isinstance(result, NotFound):
+                    raise result
+
+        def done(newest: Run, now: int) -> Change | None:
+            more_urgent = newest.cancellation is not None and newest.cancellation.immediate and not immediate
+            return None if more_urgent else lifecycle.cascaded(newest, now)
+
+        await self.decide(run_id, done)
 
     async def resume_for_watcher(self, run_id: str) -> Run:
         """Let an INTERRUPTED run go on that waits for somebody to look at it; any other is left alone."""
@@ -124,3 +164,11 @@ def resumes_on_watch(run: Run) -> bool:
 
 def _resume_on_watch(run: Run, now: int) -> Change | None:
     return lifecycle.resume(run, now) if resumes_on_watch(run) else None
+
+
+def _why(parent: Run) -> str:
+    """What a child is told: its parent's reason, or what became of it."""
+    asked = parent.cancellation
+    if asked is not None and asked.reason:
+        return asked.reason
+    return "the parent timed out" if parent.state is State.TIMED_OUT else "the parent was cancelled"

@@ -10,12 +10,15 @@ from msgspec.structs import replace
 
 from runcast.server.engine.attachments import Attachments
 from runcast.server.engine.board import Board
+from runcast.server.engine.cascading import Cascades
 from runcast.server.engine.catalog import Catalog
+from runcast.server.engine.children import Children
 from runcast.server.engine.clock import Clock
 from runcast.server.engine.committer import Committer
 from runcast.server.engine.control import Control, resumes_on_watch
 from runcast.server.engine.journal import Journal
 from runcast.server.engine.lease import Lease
+from runcast.server.engine.linking import Linker
 from runcast.server.engine.ownership import Ownership
 from runcast.server.engine.pending import Decide
 from runcast.server.engine.request import Start
@@ -81,35 +84,40 @@ class Engine:
             repository, self._journal, notifier, self._committer, executors, clock=clock, lease=self._lease
         )
         self.board = Board(self.boot_id, repository, self._journal, lambda: self.draining)
+        self.control = Control(
+            repository, self._journal, self._committer, self._ownership, clock, on_removed=self._removed
+        )
+        self._cascades = Cascades(self.control.cascade, self._cascaded)
+        self._watcher = Watcher(
+            self._journal, notifier, lambda: self.draining, self.control.resume_for_watcher
+        )
+        self.attachments = Attachments(self.control, clock)
         self._sweeper = Sweeper(
             repository,
             self._committer,
             self._ownership,
             catalog,
             clock,
+            cascades=self._cascades,
             boot_id=self.boot_id,
             may_claim=self._may_claim,
         )
-        self.control = Control(
-            repository, self._journal, self._committer, self._ownership, clock, on_removed=self._removed
-        )
-        self._watcher = Watcher(
-            self._journal, notifier, lambda: self.draining, self.control.resume_for_watcher
-        )
-        self.attachments = Attachments(self.control, clock)
         self._sweeper.on_sweep = self.attachments.renew
         self.tasks = Tasks(repository, self._committer, catalog, clock)
+        self._linker = Linker(self._journal, self._committer, self._ownership, clock)
         self._starter = Starter(
             catalog,
             self._committer,
             self._journal,
             self._ownership,
             clock,
+            linker=self._linker,
             tasks=self.tasks,
             boot_id=self.boot_id,
             may_claim=self._may_claim,
         )
         self._retrier = Retrier(repository, self._journal, catalog, self._starter)
+        self._ownership.answers = Children(self._starter, self._journal, notifier).answer
 
     @property
     def durability(self) -> Durability:
@@ -139,10 +147,12 @@ class Engine:
             last_to_first.push_async_callback(self._repository.close)
             last_to_first.push_async_callback(self._lease.close)
             last_to_first.push_async_callback(self._committer.close)
+            last_to_first.push_async_callback(self._linker.close)
             for executor in self._executors.values():
                 last_to_first.push_async_callback(executor.close)
             last_to_first.push_async_callback(self._ownership.close)
             last_to_first.push_async_callback(self.attachments.close)
+            last_to_first.push_async_callback(self._cascades.close)
             last_to_first.push_async_callback(self._sweeper.close)
 
     def _lost(self) -> None:
@@ -158,6 +168,10 @@ class Engine:
         self._sweeper.note(run)
         if self.board.awake:
             self.board.note(run)
+
+    def _cascaded(self) -> None:
+        """Children were cancelled: more may be due behind the parents that were."""
+        self._sweeper.poke()
 
     def _doubt(self, change: Change) -> None:
         """Nobody knows whether this was stored: let whoever waits for the run look."""

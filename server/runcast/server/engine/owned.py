@@ -7,10 +7,10 @@ from collections.abc import Awaitable, Callable
 from runcast.server.engine.clock import Clock
 from runcast.server.engine.committer import Committer
 from runcast.server.engine.limits import checked_end, checked_report
-from runcast.server.engine.pending import Ask, Decide, Item, Pending, answer, changes_of, refuse
+from runcast.server.engine.pending import Ask, Decide, Item, Joint, Pending, answer, changes_of, refuse
 from runcast.server.executor.abc import Executor, Running
-from runcast.server.model.call import Call, End, Raised, Stopped
-from runcast.server.model.change import Change, Group, Result, Saved, fold
+from runcast.server.model.call import Answer, Call, End, Question, Raised, Stopped
+from runcast.server.model.change import Change, Group, Known, Result, Saved, Stale, fold
 from runcast.server.model.errors import DataLoss, Fenced, NotFound, RuncastError, Unavailable
 from runcast.server.model.event import LogLine, Report, Severity
 from runcast.server.model.run import Checkpoint, Error, Run
@@ -24,11 +24,12 @@ _INTERNAL = 13
 class OwnedRun:
     """The sink of one attempt, and the memory of its run between commits.
 
-    `reread` gets the run from storage; `on_over` is called once, when the run does not execute here any more.
+    `reread` gets the run from storage; `answers` what its code asks; `on_over` is called once, when the run does not
+    execute here any more.
     """
 
     __slots__ = (
-        "__weakref__", "_clock", "_committer", "_deaf", "_drainers", "_dropped", "_gave_up", "_kill_sent", "_loop",
+        "__weakref__", "_answers", "_clock", "_committer", "_deaf", "_drainers", "_dropped", "_gave_up", "_kill_sent", "_loop",
         "_on_over", "_pending", "_reread", "_rereading", "_saving", "_scheduled", "_stop_sent", "attempt", "handle",
         "over", "run",
     )  # fmt: skip
@@ -40,6 +41,7 @@ class OwnedRun:
         clock: Clock,
         *,
         reread: Callable[[str], Awaitable[Run]],
+        answers: Callable[["OwnedRun", Question], Awaitable[Answer]],
         on_over: Callable[["OwnedRun"], None],
     ) -> None:
         self.run = run
@@ -49,6 +51,7 @@ class OwnedRun:
         self._committer = committer
         self._clock = clock
         self._reread = reread
+        self._answers = answers
         self._on_over = on_over
         self._loop = asyncio.get_running_loop()
         self._pending = Pending()
@@ -96,6 +99,14 @@ class OwnedRun:
             self._soon()
         return told
 
+    def join(self, joint: Joint) -> None:
+        """The same where the decision holds only together with changes of other runs."""
+        if self.over:
+            joint.refuse(Fenced(f"run {self.run.id} executes here no more"))
+        else:
+            self._pending.add(joint)
+            self._soon()
+
     def fence(self) -> None:
         """This server is no longer the owner: kill the code, store nothing more."""
         if self.over:
@@ -142,6 +153,12 @@ class OwnedRun:
             self._drainers.append(drained)
             await drained
 
+    async def answer(self, question: Question) -> Answer:
+        """Do what the code asks for, once all that it told before is on its way."""
+        if self._deaf:
+            raise Fenced(f"attempt {self.attempt} of run {self.run.id} is over")
+        return await self._answers(self, question)
+
     def ended(self, end: End) -> None:
         """Take the attempt's end: its last word."""
         if self._deaf:
@@ -185,7 +202,23 @@ class OwnedRun:
             self._submit(fold(changes), batch)
 
     def _submit(self, change: Change, batch: list[Item]) -> None:
-        self._committer.submit(Group((change,)), lambda result: self._saved(change, batch, result))
+        joint = batch[0]
+        if isinstance(joint, Joint):
+            group = Group((*joint.also, change), joint.request)
+            self._committer.submit(group, lambda result: self._joined(change, joint, result))
+        else:
+            self._committer.submit(Group((change,)), lambda result: self._saved(change, batch, result))
+
+    def _joined(self, change: Change, joint: Joint, result: Result | RuncastError) -> None:
+        """What is wrong with the other runs' part is for whoever asked, and for nobody else."""
+        theirs = isinstance(result, Known) or (isinstance(result, Stale) and result.run_id != self.run.id)
+        refused = isinstance(result, RuncastError) and not isinstance(result, Unavailable)
+        if theirs or refused:
+            self._saving = False
+            joint.settle(result)
+            self._flush()
+        else:
+            self._saved(change, [joint], result)
 
     def _saved(self, change: Change, batch: list[Item], result: Result | RuncastError) -> None:
         if type(result) is Saved:

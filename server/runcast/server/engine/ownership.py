@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 
 from runcast.server.engine.clock import Clock
 from runcast.server.engine.committer import Committer
@@ -10,8 +10,8 @@ from runcast.server.engine.journal import Journal
 from runcast.server.engine.lease import Lease
 from runcast.server.engine.owned import OwnedRun
 from runcast.server.executor.abc import Executor, Running
-from runcast.server.model.call import Raised
-from runcast.server.model.errors import RuncastError, Unavailable
+from runcast.server.model.call import Answer, Question, Raised
+from runcast.server.model.errors import FeatureOff, RuncastError, Unavailable
 from runcast.server.model.run import Checkpoint, Error, Execution, Run
 from runcast.server.notifier.abc import Notifier
 from runcast.server.repository.abc import Repository
@@ -51,7 +51,7 @@ class Backlog:
 class Ownership:
     """Begins claimed runs and knows them until they execute here no more.
 
-    Nothing begins unless the lease is held. `strays` are runs that storage may believe to execute here although they
+    Nothing begins unless the lease is held. `answers` is what executing code asks its questions. `strays` are runs that storage may believe to execute here although they
     do not: whoever sweeps takes them back.
     """
 
@@ -80,6 +80,7 @@ class Ownership:
         self._loading: set[asyncio.Task[None]] = set()
         self._claiming = 0
         self._closed = False
+        self.answers: Callable[[OwnedRun, Question], Awaitable[Answer]] = _no_answer
 
     def __len__(self) -> int:
         """How many runs execute here, or will once their claim is stored."""
@@ -123,7 +124,9 @@ class Ownership:
             self.release(execution, unsure=run.id)
             return
         self._claiming -= 1
-        owned = OwnedRun(run, self._committer, self._clock, reread=self._reread, on_over=self._over)
+        owned = OwnedRun(
+            run, self._committer, self._clock, reread=self._reread, answers=self.answers, on_over=self._over
+        )
         self._owned[run.id] = owned
         executor = self._executors[execution]
         if run.checkpoint_number == 0:
@@ -181,3 +184,7 @@ class Ownership:
         self.fence_all()
         if self._loading:
             await asyncio.wait(self._loading)
+
+
+async def _no_answer(_owned: OwnedRun, _question: Question) -> Answer:
+    raise FeatureOff("this server starts no children")

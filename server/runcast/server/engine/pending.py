@@ -5,9 +5,10 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from runcast.server.engine.clock import Clock
+from runcast.server.engine.committer import Done
 from runcast.server.model import attempts
 from runcast.server.model.call import Abandoned, End, Raised, Returned, Stopped
-from runcast.server.model.change import Change
+from runcast.server.model.change import Change, Request, Result, Saved
 from runcast.server.model.errors import RuncastError
 from runcast.server.model.event import LogLine, OutputChunk, PartialResult, Report, SaveCheckpoint
 from runcast.server.model.run import Run
@@ -31,15 +32,62 @@ class Ask:
         self.decide = decide
         self.answer = answer
 
+    @property
+    def answered(self) -> bool:
+        """Whether there is nobody to tell anything any more."""
+        return self.answer.done()
+
+    def tell(self, run: Run) -> None:
+        """What was decided is durable."""
+        if not self.answer.done():
+            self.answer.set_result(run)
+
+    def refuse(self, error: Exception) -> None:
+        """What was decided will not be stored."""
+        if not self.answer.done():
+            self.answer.set_exception(error)
+
     def taken(self, run: Run, now: int) -> Change | None:
         """The decision on this run; what it raises is the answer."""
-        if self.answer.done():
+        if self.answered:
             return None
         try:
             return self.decide(run, now)
         except Exception as error:  # noqa: BLE001 - it is for whoever asked, and must not stop the run
-            self.answer.set_exception(error)
+            self.refuse(error)
             return None
+
+
+class Joint(Ask):
+    """A decision that holds only together with `also`, changes of other runs, once for its request.
+
+    It is stored by itself, so that what becomes of it concerns no other item; `done` is told, once.
+    """
+
+    __slots__ = ("also", "done", "request", "told")
+
+    def __init__(self, decide: Decide, also: tuple[Change, ...], request: Request | None, done: Done) -> None:
+        self.decide = decide
+        self.also = also
+        self.request = request
+        self.done = done
+        self.told = False
+
+    @property
+    def answered(self) -> bool:
+        return self.told
+
+    def tell(self, run: Run) -> None:
+        self.settle(Saved())
+
+    def refuse(self, error: Exception) -> None:
+        self.settle(error if isinstance(error, RuncastError) else RuncastError(str(error)))
+
+    def settle(self, result: Result | RuncastError) -> None:
+        """This came of it."""
+        if not self.told:
+            self.told = True
+            self.done(result)
 
 
 Item = Report | End | Ask | asyncio.Future[None]
@@ -49,9 +97,10 @@ Item = Report | End | Ask | asyncio.Future[None]
 class Pending:
     """Items in order, and about how many bytes they take."""
 
-    __slots__ = ("_items", "_weight")
+    __slots__ = ("_items", "_joints", "_weight")
 
     def __init__(self) -> None:
+        self._joints = 0
         self._items: list[Item] = []
         self._weight = 0
 
@@ -74,30 +123,35 @@ class Pending:
     def add(self, item: Item) -> None:
         """Behind all others."""
         self._items.append(item)
+        self._joints += type(item) is Joint
         self._weight += _weigh(item)
 
     def take(self) -> list[Item]:
-        """The first items, as many as one change may hold; they are not here any more."""
+        """The first items, as many as one change may hold, or a joint alone; they are not here any more."""
         items = self._items
-        if len(items) <= _ITEMS_PER_CHANGE and self._weight <= _WEIGHT_PER_CHANGE:
+        if not self._joints and len(items) <= _ITEMS_PER_CHANGE and self._weight <= _WEIGHT_PER_CHANGE:
             self._items, self._weight = [], 0
             return items
         total = 0
         taken: list[Item] = []
         for item in items[:_ITEMS_PER_CHANGE]:
-            weight = _weigh(item)
-            if taken and total + weight > _WEIGHT_PER_CHANGE:
+            weight, joint = _weigh(item), type(item) is Joint
+            if taken and (joint or total + weight > _WEIGHT_PER_CHANGE):
                 break
             taken.append(item)
             total += weight
+            if joint:
+                self._joints -= 1
+                break
         del items[: len(taken)]
         self._weight -= total
         return taken
 
     def put_back(self, taken: list[Item]) -> None:
         """What was taken and could not be stored, in front again; but for questions that were answered meanwhile."""
-        back = [item for item in taken if not isinstance(item, Ask) or not item.answer.done()]
+        back = [item for item in taken if not isinstance(item, Ask) or not item.answered]
         self._items[:0] = back
+        self._joints += sum(type(item) is Joint for item in back)
         self._weight += sum(map(_weigh, back))
 
 
@@ -149,8 +203,7 @@ def answer(items: Sequence[Item], run: Run) -> None:
     """All of these is durable: tell whoever waits for it."""
     for item in items:
         if isinstance(item, Ask):
-            if not item.answer.done():
-                item.answer.set_result(run)
+            item.tell(run)
         elif isinstance(item, asyncio.Future) and not item.done():
             item.set_result(None)
 
@@ -159,7 +212,6 @@ def refuse(items: Sequence[Item], error: RuncastError, *, only_asks: bool = Fals
     """None of these will be stored: tell whoever waits for it."""
     for item in items:
         if isinstance(item, Ask):
-            if not item.answer.done():
-                item.answer.set_exception(error)
+            item.refuse(error)
         elif isinstance(item, asyncio.Future) and not only_asks and not item.done():
             item.set_exception(error)

@@ -5,12 +5,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from runcast.server.engine.catalog import Catalog
 from runcast.server.engine.clock import Clock
 from runcast.server.engine.committer import Committer
 from runcast.server.engine.defining import no_provider, started_from
 from runcast.server.engine.journal import Journal
+from runcast.server.engine.linking import Linker
 from runcast.server.engine.ownership import Ownership
 from runcast.server.engine.repeating import KEPT, earlier, made_it, reused
 from runcast.server.engine.request import Start, check, merged
@@ -45,6 +47,7 @@ class Starter:
         ownership: Ownership,
         clock: Clock,
         *,
+        linker: Linker,
         tasks: Tasks,
         boot_id: str,
         may_claim: Callable[[], bool],
@@ -54,6 +57,7 @@ class Starter:
         self._committer = committer
         self._journal = journal
         self._ownership = ownership
+        self._linker = linker
         self._tasks = tasks
         self._backlog = ownership.backlog
         self._clock = clock
@@ -61,10 +65,11 @@ class Starter:
         self._may_claim = may_claim
 
     async def start(self, start: Start) -> Started:
-        """One run. InvalidArgument, NotFound (provider or task), FailedPrecondition, AlreadyExists (run or request id),
-        Unavailable."""
+        """One run. InvalidArgument, NotFound (provider, task or parent), FailedPrecondition, AlreadyExists (run or request
+        id), Unavailable."""
         task = await self._task(start.task) if start.task else None
-        begun = self._sent(start, self._defined(start, task))
+        parent = await self._parent(start.parent_run) if start.parent_run else None
+        begun = self._sent(start, self._defined(start, task, parent))
         outcome = await self._outcome_of(start, begun)
         if isinstance(outcome, RuncastError):
             raise outcome
@@ -76,16 +81,25 @@ class Starter:
         except RuncastError as error:
             return error
 
+    async def _parent(self, run_id: str) -> Run | RuncastError:
+        try:
+            return await self._journal.get(run_id)
+        except RuncastError as error:
+            return error
+
     async def start_many(self, starts: Sequence[Start]) -> Sequence[Started | RuncastError]:
         """Many runs, gathered by one commit, each with an outcome of its own."""
         tasks: dict[str, Task | RuncastError] = {}
         for name in {start.task for start in starts if start.task}:
             tasks[name] = await self._task(name)
+        parents: dict[str, Run | RuncastError] = {}
+        for name in {start.parent_run for start in starts if start.parent_run}:
+            parents[name] = await self._parent(name)
         defined: list[Definition | RuncastError] = []
         clock = self._clock.monotonic
         turn = clock()
         for start in starts:
-            defined.append(self._defined(start, tasks.get(start.task)))
+            defined.append(self._defined(start, tasks.get(start.task), parents.get(start.parent_run)))
             if clock() - turn > _TURN:  # large parameters take their time: others have theirs in between
                 await asyncio.sleep(0)
                 turn = clock()
@@ -125,11 +139,22 @@ class Starter:
         )
         raise NotFound("run", known.run_id, remedy)
 
-    def _defined(self, start: Start, task: Task | RuncastError | None) -> Definition | RuncastError:
+    def _defined(
+        self, start: Start, task: Task | RuncastError | None, parent: Run | RuncastError | None
+    ) -> Definition | RuncastError:
         if isinstance(task, RuncastError):
             return task
+        if isinstance(parent, RuncastError):
+            return parent
         try:
-            return self._definition(start, task)
+            definition = self._definition(start, task)
+            if parent is None:
+                return definition
+            lifecycle.link_child(parent, "", self._clock.now())  # decided again when it is stored
+            trace_parent = start.trace_parent or parent.definition.trace_parent
+            return replace(
+                definition, parent_run=parent.id, parent_close=start.parent_close, trace_parent=trace_parent
+            )
         except RuncastError as error:
             return error
 
@@ -177,7 +202,13 @@ class Starter:
     async def _outcome(
         self, start: Start, change: Change, stored: "asyncio.Future[Change | Result]"
     ) -> Started:
-        result = await stored
+        try:
+            result = await stored
+        except (FailedPrecondition, NotFound):  # its parent has closed, or is gone
+            before = await self._before(start)
+            if before is None:
+                raise
+            return before
         if isinstance(result, Change):
             return Started(result.run, True)
         return await self._existing(start, change.run.id, result)
@@ -189,9 +220,12 @@ class Starter:
         provider = self.served(start.provider)
         json_text = self._catalog.validate(provider.name, start.input.json or "")
         defaults = provider.defaults if task is None else merged(provider.defaults, task.spec, "task.spec")
+        spec = merged(defaults, start.overrides)
+        if start.least_priority is not None and spec.priority < start.least_priority:
+            spec = replace(spec, priority=start.least_priority)
         return Definition(
             provider=provider.name,
-            spec=merged(defaults, start.overrides),
+            spec=spec,
             input=Payload(json=json_text),
             execution=provider.execution,
             idempotent=provider.idempotent,
@@ -240,7 +274,10 @@ class Starter:
             else:
                 answer.set_result(change if saved else result)
 
-        self._committer.submit(Group((change,), request), done)
+        if run.definition.parent_run:
+            self._linker.store(change, request, done)
+        else:
+            self._committer.submit(Group((change,), request), done)
         return answer
 
     async def _existing(self, start: Start, run_id: str, result: Result) -> Started:

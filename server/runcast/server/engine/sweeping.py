@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from msgspec.structs import replace
 
+from runcast.server.engine.cascading import Cascades
 from runcast.server.engine.catalog import Catalog
 from runcast.server.engine.clock import Clock
 from runcast.server.engine.committer import Committer
@@ -38,6 +39,7 @@ class Sweeper:
         catalog: Catalog,
         clock: Clock,
         *,
+        cascades: Cascades,
         boot_id: str,
         may_claim: Callable[[], bool],
     ) -> None:
@@ -47,6 +49,7 @@ class Sweeper:
         self._backlog = ownership.backlog
         self._kinds = {provider.name: provider.execution for provider in catalog.describe()}
         self._clock = clock
+        self._cascades = cascades
         self._boot_id = boot_id
         self._may_claim = may_claim
         self.on_sweep: Callable[[], None] = lambda: None
@@ -71,6 +74,8 @@ class Sweeper:
         """A run was committed: remember when it is due, and that it waits for a slot if it does."""
         if run.wake_time is not None and (self._next is None or run.wake_time < self._next):
             self._next = run.wake_time
+        if run.cascading:
+            self._cascades.begin(run.id)
         if run.state is State.QUEUED:
             self._queued += 1
             self._backlog.add(self._kind(run))
@@ -170,10 +175,17 @@ class Sweeper:
 
     def _act(self, run: Run, now: int) -> _Action:
         owned = self._ownership.get(run.id)
-        if owned is not None:
-            if run.version > owned.run.version:
-                owned.look_again()
-            return owned.ask(lifecycle.expire)
+        if run.cascading:
+            self._cascades.begin(run.id)
+        if owned is None:
+            # It is due for the cascade: whatever else there is comes once the mark is gone.
+            return None if run.cascading else self._act_alone(run, now)
+        if run.version > owned.run.version:
+            owned.look_again()
+        return owned.ask(lifecycle.expire)
+
+    def _act_alone(self, run: Run, now: int) -> _Action:
+        """What is due for a run that does not execute here."""
         if lifecycle.is_stand_in(run) and not (run.state.executing and run.owner == self._boot_id):
             return asyncio.ensure_future(self._give_up(run.id, now))
         if run.state.executing:

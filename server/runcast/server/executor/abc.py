@@ -32,7 +32,8 @@ class Executor(ABC):
 
     A slot is taken by `acquire` before an attempt is claimed, and given back by `release` if it was not started after
     all, or by the executor itself when the code has really ended: before the sink's `ended`, except for an abandoned
-    attempt, whose slot stays taken until its code returns. `on_free` is called after each slot that comes free.
+    attempt, whose slot stays taken until its code returns. One that waits for children lends its slot meanwhile, and has
+    it back at once: for a moment more may be taken than there are. `on_free` is called after each slot that comes free.
     """
 
     kind: Execution
@@ -42,7 +43,7 @@ class Executor(ABC):
 
     @property
     def free(self) -> int:
-        """How many more attempts may be acquired now."""
+        """How many more attempts may be acquired now; below 0 while more are taken than there are."""
         return self.slots - self.taken
 
     def acquire(self) -> bool:

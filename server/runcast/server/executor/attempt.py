@@ -3,9 +3,22 @@
 import asyncio
 import logging
 from abc import abstractmethod
+from collections.abc import Callable
+from functools import partial
 
 from runcast.server.executor.abc import Executor, Running
-from runcast.server.model.call import Abandoned, Call, End, Raised, Sink, Stopped
+from runcast.server.model.call import (
+    ASKED_TO_STOP,
+    Abandoned,
+    Answer,
+    AwaitChildren,
+    Call,
+    End,
+    Question,
+    Raised,
+    Sink,
+    Stopped,
+)
 from runcast.server.model.errors import Fenced, RuncastError
 from runcast.server.model.event import LogLine, Report, Severity
 from runcast.server.model.run import Error, StopCause
@@ -51,9 +64,14 @@ class LocalExecutor(Executor):
 
 
 class LocalAttempt(Running):
-    """One attempt; `patience` is how long killed code may take to end before it is given up for abandoned."""
+    """One attempt; `patience` is how long killed code may take to end before it is given up for abandoned.
+
+    Code that waits for children for longer than `lends_after` seconds lends its slot, or they might never get one. It has
+    it back at once when it goes on, also where all are taken: then nothing begins until enough have come free.
+    """
 
     patience = 0.1
+    lends_after = 0.05
 
     def __init__(self, executor: LocalExecutor, call: Call, sink: Sink) -> None:
         self.call = call
@@ -64,6 +82,9 @@ class LocalAttempt(Running):
         self._ended = False
         self._over: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._asking: dict[asyncio.Task[Answer], Question] = {}
+        self._waits = 0
+        self._lent = False
 
     @abstractmethod
     def begin(self) -> None:
@@ -87,12 +108,14 @@ class LocalAttempt(Running):
         if not self._ended and not self.killed:
             self.asked = True
             self.ask(grace)
+            self._end_waits()
 
     def kill(self) -> None:
         """End the code; what has not ended after `patience` is abandoned."""
         if not self._ended and not self.killed:
             self.killed = True
             self.end_now()
+            self._end_waits()
             self._timer = asyncio.get_running_loop().call_later(self.patience, self.abandon)
 
     def abandon(self) -> None:
@@ -104,6 +127,8 @@ class LocalAttempt(Running):
         if self not in self.executor.running:
             return
         self.executor.running.discard(self)
+        self._end_waits(all_questions=True)
+        self._take_back()
         if isinstance(end, Stopped) and not (self.asked or self.killed):
             end = stopped_unasked()
         try:
@@ -144,6 +169,52 @@ class LocalAttempt(Running):
             return _failed(error)
         return None
 
+    async def answer(self, question: Question) -> Answer:
+        """What the sink answers; raises what it raises. The slot is lent while that is waited for."""
+        if not isinstance(question, AwaitChildren):
+            return await self.sink.answer(question)
+        self._waits += 1
+        lending = asyncio.get_running_loop().call_later(self.lends_after, self._lend)
+        try:
+            return await self.sink.answer(question)
+        finally:
+            lending.cancel()
+            self._waits -= 1
+            if not self._waits:
+                self._take_back()
+
+    def inquire(self, question: Question, reply: Callable[[Answer | RuncastError], object]) -> None:
+        """The same for code that is elsewhere, and goes on telling meanwhile. A wait ends when the code is asked to stop."""
+        task = asyncio.get_running_loop().create_task(self.answer(question))
+        self._asking[task] = question
+        task.add_done_callback(partial(self._answered, reply))
+
+    def _answered(self, reply: Callable[[Answer | RuncastError], object], task: asyncio.Task[Answer]) -> None:
+        del self._asking[task]
+        if task.cancelled():
+            reply(RuncastError("the attempt was asked to stop", reason=ASKED_TO_STOP))
+            return
+        error = task.exception()
+        if error is None:
+            reply(task.result())
+        else:
+            reply(error if isinstance(error, RuncastError) else _failed(error))
+
+    def _end_waits(self, *, all_questions: bool = False) -> None:
+        for task, question in [*self._asking.items()]:
+            if all_questions or isinstance(question, AwaitChildren):
+                task.cancel()
+
+    def _lend(self) -> None:
+        if not self._lent and self in self.executor.running:
+            self._lent = True
+            self.executor.release()
+
+    def _take_back(self) -> None:
+        if self._lent:
+            self._lent = False
+            self.executor.taken += 1
+
     async def over(self) -> None:
         """Return once the sink has heard of the end."""
         if not self._ended:
@@ -175,6 +246,6 @@ def broken(error: BaseException) -> Raised:
     return Raised(Error(INTERNAL, reason, f"{type(error).__name__}: {error}"))
 
 
-def _failed(error: Exception) -> RuncastError:
+def _failed(error: BaseException) -> RuncastError:
     _log.error("the sink of an attempt failed", exc_info=error)
     return RuncastError(f"{type(error).__name__}: {error}")

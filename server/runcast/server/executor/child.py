@@ -18,7 +18,7 @@ from runcast.provider.errors import Cancelled
 from runcast.provider.reporter import BlockingChannel
 from runcast.server.executor import tree, wire
 from runcast.server.executor.attempt import broken
-from runcast.server.model.call import Call, End, Raised, Returned, Stopped
+from runcast.server.model.call import Answer, Call, End, Question, Raised, Returned, Stopped
 from runcast.server.model.errors import Fenced, RuncastError
 from runcast.server.model.event import Report
 
@@ -76,7 +76,8 @@ class Line:
         self._writing = writing
         self._messages = wire.to_process()
         self._numbers = itertools.count(1)
-        self._answers: dict[int, SimpleQueue[wire.Committed]] = {}
+        self._commits: dict[int, SimpleQueue[wire.Committed]] = {}
+        self._answers: dict[int, SimpleQueue[wire.Answered]] = {}
         self._main = threading.get_ident()
         self._armed = False
         self.asked = False
@@ -108,14 +109,23 @@ class Line:
         """Send a report and wait until it is durable."""
         self._check()
         number = next(self._numbers)
-        answers = self._answers[number] = SimpleQueue()
+        answers = self._commits[number] = SimpleQueue()
         self._send(wire.Commit(number, report))
         answer = answers.get()
+        self._commits.pop(number, None)
+        _raise_refusal(answer)
+
+    def answer(self, question: Question) -> Answer:
+        """Send a question and wait for what comes of it."""
+        self._check()
+        number = next(self._numbers)
+        answers = self._answers[number] = SimpleQueue()
+        self._send(wire.Asked(number, question))
+        answer = answers.get()
         self._answers.pop(number, None)
-        if answer.reason == Fenced.reason:
-            raise Fenced(answer.message)
-        if answer.reason:
-            raise RuncastError(answer.message, reason=answer.reason)
+        _raise_refusal(answer)
+        assert answer.answer is not None
+        return answer.answer
 
     def cancelled(self) -> bool:
         """Whether the code was asked to end. Once the main thread knows, its clean-up is not broken by `interrupt`."""
@@ -181,6 +191,9 @@ class Line:
     def _take(self, message: wire.ToProcess) -> None:
         match message:
             case wire.Committed(number):
+                if commits := self._commits.get(number):
+                    commits.put(message)
+            case wire.Answered(number):
                 if answers := self._answers.get(number):
                     answers.put(message)
             case wire.Refused(text):
@@ -192,3 +205,10 @@ class Line:
                     signal.pthread_kill(main, signal.SIGTERM)
             case _:
                 pass
+
+
+def _raise_refusal(answer: wire.Committed | wire.Answered) -> None:
+    if answer.reason == Fenced.reason:
+        raise Fenced(answer.message)
+    if answer.reason:
+        raise RuncastError(answer.message, reason=answer.reason)

@@ -39,6 +39,19 @@ class AsyncExecutor(LocalExecutor):
         return _TaskAttempt(self, self.run, call, sink)
 
 
+class _Way:
+    """From the code straight to the sink, but for questions: those the attempt sees."""
+
+    __slots__ = ("answer", "commit", "drain", "report")
+
+    def __init__(self, attempt: LocalAttempt) -> None:
+        sink = attempt.sink
+        self.report = sink.report
+        self.commit = sink.commit
+        self.drain = sink.drain
+        self.answer = attempt.answer
+
+
 class _TaskAttempt(LocalAttempt):
     def __init__(self, executor: AsyncExecutor, run: RunAsync, call: Call, sink: Sink) -> None:
         super().__init__(executor, call, sink)
@@ -62,7 +75,7 @@ class _TaskAttempt(LocalAttempt):
 
     async def _code(self) -> End:
         try:
-            return await self._run(self.call, self.sink)
+            return await self._run(self.call, _Way(self))
         except (
             SystemExit,
             KeyboardInterrupt,

@@ -5,6 +5,7 @@ import contextlib
 import os
 import signal
 from collections.abc import Sequence
+from functools import partial
 
 import msgspec
 
@@ -13,8 +14,8 @@ from runcast.server.executor.attempt import INTERNAL, LocalAttempt, LocalExecuto
 from runcast.server.executor.connection import Connection
 from runcast.server.executor.forkserver import Forkserver
 from runcast.server.executor.output import RawOutput
-from runcast.server.model.call import Call, End, Raised, Sink, Stopped
-from runcast.server.model.errors import Fenced
+from runcast.server.model.call import Answer, Call, End, Raised, Sink, Stopped
+from runcast.server.model.errors import Fenced, RuncastError
 from runcast.server.model.event import Severity
 from runcast.server.model.run import Error, Execution
 
@@ -157,8 +158,16 @@ class _ProcessAttempt(LocalAttempt):
                     wire.Committed(number, error.reason, error.message) if error else wire.Committed(number)
                 )
                 self._say(answer)
+            case wire.Asked(number, question):
+                self.inquire(question, partial(self._reply, number))
             case wire.Ended(end):
                 self._end = end
+
+    def _reply(self, number: int, answer: Answer | RuncastError) -> None:
+        if isinstance(answer, RuncastError):
+            self._say(wire.Answered(number, None, answer.reason, answer.message))
+        else:
+            self._say(wire.Answered(number, answer))
 
     def _verdict(self, how: wire.Gone, trouble: str) -> End:
         if trouble:

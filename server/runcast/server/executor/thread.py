@@ -7,11 +7,21 @@ import threading
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from queue import Empty, SimpleQueue
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from runcast.provider.reporter import BlockingChannel
 from runcast.server.executor.attempt import LocalAttempt, LocalExecutor, broken
-from runcast.server.model.call import Abandoned, Call, End, Raised, Returned, Sink, Stopped
+from runcast.server.model.call import (
+    Abandoned,
+    Answer,
+    Call,
+    End,
+    Question,
+    Raised,
+    Returned,
+    Sink,
+    Stopped,
+)
 from runcast.server.model.errors import Fenced, RuncastError
 from runcast.server.model.event import Report
 from runcast.server.model.run import Execution
@@ -85,6 +95,8 @@ class _ThreadAttempt(LocalAttempt):
             async for item in self._crossing.items():
                 if isinstance(item, Wait):
                     item.answer.put(self._refusal(await self.commit(item.report)))
+                elif isinstance(item, Asked):
+                    self.inquire(item.question, item.answer.put)
                 elif isinstance(item, Returned | Raised | Stopped | Abandoned):
                     self.finish(item)
                     return
@@ -106,7 +118,15 @@ class Wait(NamedTuple):
     answer: SimpleQueue[RuncastError | None]
 
 
-Item = Report | Wait | End
+class Asked(NamedTuple):
+    """A question of the thread, which waits for its answer."""
+
+    question: Question
+    answer: SimpleQueue[Answer | RuncastError]
+
+
+Item = Report | Wait | Asked | End
+T = TypeVar("T")
 
 
 class _Crossing:
@@ -130,6 +150,14 @@ class _Crossing:
     def commit(self, report: Report) -> None:
         self._wait(report)
 
+    def answer(self, question: Question) -> Answer:
+        answers: SimpleQueue[Answer | RuncastError] = SimpleQueue()
+        self._put(Asked(question, answers))
+        answer = self._heard(answers)
+        if isinstance(answer, RuncastError):
+            raise answer
+        return answer
+
     def cancelled(self) -> bool:
         return self.asked
 
@@ -140,13 +168,15 @@ class _Crossing:
     def _wait(self, report: Report | None) -> None:
         answer: SimpleQueue[RuncastError | None] = SimpleQueue()
         self._put(Wait(report, answer))
-        while True:
-            with contextlib.suppress(Empty):
-                error = answer.get(timeout=1)
-                break
-            self._check()  # nobody may be left to answer
+        error = self._heard(answer)
         if error is not None:
             raise error
+
+    def _heard(self, answers: SimpleQueue[T]) -> T:
+        while True:
+            with contextlib.suppress(Empty):
+                return answers.get(timeout=1)
+            self._check()  # nobody may be left to answer
 
     def _check(self) -> None:
         if self.cut:

@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 import msgspec
 from msgspec import Struct
 
-from runcast.server.model.call import Call, Raised, Returned, Stopped
+from runcast.server.model.call import Answer, Call, Question, Raised, Returned, Stopped
 from runcast.server.model.event import Report
 
 # The largest thing that passes is a result (2 MiB) or a checkpoint (1 MiB), both refused elsewhere beyond their limits.
@@ -38,6 +38,13 @@ class Ended(Struct, frozen=True, array_like=True, tag=102):
     end: Returned | Raised | Stopped
 
 
+class Asked(Struct, frozen=True, array_like=True, tag=103):
+    """Process → server: a question whose answer is waited for under this number."""
+
+    number: int
+    question: Question
+
+
 class Begin(Struct, frozen=True, array_like=True, tag=110):
     """Server → process: the call, once, first."""
 
@@ -62,6 +69,15 @@ class Stop(Struct, frozen=True, array_like=True, tag=113):
     """Server → process: the code is to end; `urgent` breaks what the main thread is doing."""
 
     urgent: bool = False
+
+
+class Answered(Struct, frozen=True, array_like=True, tag=114):
+    """Server → process: what came of the question of this number, or it was refused for `reason`."""
+
+    number: int
+    answer: Answer | None = None
+    reason: str = ""
+    message: str = ""
 
 
 class Load(Struct, frozen=True, array_like=True, tag=119):
@@ -108,8 +124,8 @@ class Gone(Struct, frozen=True, array_like=True, tag=132):
     error: str = ""
 
 
-FromProcess = Told | Commit | Ended
-ToProcess = Begin | Committed | Refused | Stop
+FromProcess = Told | Commit | Asked | Ended
+ToProcess = Begin | Committed | Answered | Refused | Stop
 ToForkserver = Load | Fork | Kill
 FromForkserver = Ready | Forked | Gone
 

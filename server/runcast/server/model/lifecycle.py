@@ -16,6 +16,7 @@ from runcast.server.model.event import (
     AttemptStarted,
     Body,
     CancelRequested,
+    ChildLinked,
     Event,
     StateChanged,
 )
@@ -38,6 +39,7 @@ from runcast.server.model.timers import after, due_stop, earliest, interest_end,
 
 _WAITING = (State.SCHEDULED, State.QUEUED, State.BACKING_OFF)
 _STANDING = (State.PAUSED, State.INTERRUPTED)
+_CLOSING = (State.CANCELLING, State.CANCELLED, State.TIMED_OUT)
 _CANCELLED = 1
 DEADLINE_EXCEEDED = 4
 DATA_LOSS = "DATA_LOSS"
@@ -63,6 +65,8 @@ def next_version(
     fields["version"] = run.version + 1
     fields["last_sequence"] = last + len(events)
     changed = replace(run, **fields)
+    if changed.children and changed.state in _CLOSING and run.state not in _CLOSING:
+        force_setattr(changed, "cascading", True)
     force_setattr(changed, "wake_time", wake_time(changed))
     return Change(changed, events, parts, checkpoint, closed)
 
@@ -200,12 +204,26 @@ def _escalate(
         return None
     asked = CancelRequested(initiator, reason, immediate)
     if immediate:
+        fields: dict[str, Any] = {"stop_deadline": now, "kill_time": now, "cascading": run.children > 0}
         cancellation = replace(run.cancellation, immediate=True)
-        return next_version(run, now, (asked,), stop_deadline=now, kill_time=now, cancellation=cancellation)
+        return next_version(run, now, (asked,), cancellation=cancellation, **fields)
     deadline = after(now, grace)
     if deadline is None or run.stop_deadline is None or deadline >= run.stop_deadline:
         return None
     return next_version(run, now, (asked,), stop_deadline=deadline)
+
+
+def link_child(run: Run, child_id: str, now: int) -> Change:
+    """Count a child; to be committed with its creation. A cancelling or final run starts none."""
+    if run.state.final or run.state is State.CANCELLING:
+        message = f"run {run.id} is {run.state.name}: nothing is started under it any more"
+        raise FailedPrecondition(run.id, message, reason="PARENT_CLOSED", state=run.state.name)
+    return next_version(run, now, (ChildLinked(child_id),), children=run.children + 1)
+
+
+def cascaded(run: Run, now: int) -> Change | None:
+    """Its end has reached all children that it concerns; None where that is known."""
+    return next_version(run, now, (), cascading=False) if run.cascading else None
 
 
 def pause(run: Run, now: int, reason: str = "", require_checkpoint: bool = False) -> Change:

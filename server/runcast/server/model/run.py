@@ -281,6 +281,8 @@ class Run(Struct, frozen=True, array_like=True):
     `tries` counts attempts that used up the retry policy; `crashes` those that were lost with their server.
     `run_deadline` runs, or `run_budget` stands still while the run is paused or interrupted.
     `stop_cause`: why the attempt was asked to stop; it is killed at `stop_deadline`, and was at `kill_time`.
+    `children` were started under it; while `cascading`, its end has still to reach those that do not survive it.
+    A new field goes behind all others, so that what was stored before it is still read.
     """
 
     id: str
@@ -312,6 +314,8 @@ class Run(Struct, frozen=True, array_like=True):
     definition: Definition = Definition()
     outcome: Outcome = Outcome()
     attachment: Attachment | None = None
+    children: int = 0
+    cascading: bool = False
 
     @property
     def spec(self) -> Spec:

@@ -20,7 +20,9 @@ def after(time: int | None, duration: int | None) -> int | None:
 
 
 def wake_time(run: Run) -> int | None:
-    """The earliest instant at which `expire` would change the run."""
+    """The earliest instant at which `expire` would change the run, or its end is to reach its children: since it came."""
+    if run.cascading:
+        return run.end_time or (run.cancellation.request_time if run.cancellation else run.create_time)
     own = _own_wake_time(run)
     attachment = run.attachment
     return (

@@ -9,7 +9,7 @@ from google.protobuf.struct_pb2 import Value
 
 from runcast.server.engine.request import Start
 from runcast.server.model.errors import FeatureOff, InvalidArgument
-from runcast.server.model.run import EntityRef, Payload, RunFilter, State
+from runcast.server.model.run import EntityRef, ParentClose, Payload, RunFilter, State
 from runcast.server.rpc import specs
 from runcast.server.rpc.units import bounded, instant, known
 from runcast.v1 import payload_pb2, run_pb2, run_service_pb2
@@ -31,8 +31,6 @@ def run_id_of(run_id: str) -> str:
 def start_of(request: run_service_pb2.StartRunRequest, *, principal: str = "", prefix: str = "") -> Start:
     """A start request; `prefix` stands before the fields' names in errors (`start.`)."""
     target = request.WhichOneof("target")
-    _refuse_what_is_off(request)
-    known(request, "parent_close_policy", prefix)
     if target is None or not getattr(request, target):
         raise InvalidArgument.of(f"{prefix}provider", "required: name a provider or a task")
     if request.labels:
@@ -57,12 +55,9 @@ def start_of(request: run_service_pb2.StartRunRequest, *, principal: str = "", p
         principal=principal,
         start_after=None if after is None else instant(after, f"{prefix}start_after"),
         validate_only=request.validate_only,
+        parent_run=request.parent_run,
+        parent_close=ParentClose(known(request, "parent_close_policy", prefix) or ParentClose.CANCEL),
     )
-
-
-def _refuse_what_is_off(request: run_service_pb2.StartRunRequest) -> None:
-    if request.parent_run:
-        raise FeatureOff("child runs are not switched on here: start it without parent_run")
 
 
 def _digest(request: run_service_pb2.StartRunRequest) -> bytes:
