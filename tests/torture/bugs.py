@@ -248,7 +248,7 @@ def cancel_not_stored(patch: Patch) -> None:
         change = decide(run, self._clock.now())
         return run if change is None else change.run
 
-    patch(control.Control, "_decide", pretend)
+    patch(control.Control, "decide", pretend)
 
 
 @bug(
