@@ -16,8 +16,10 @@ from tests.torture.oracle import Verdict, judge
 from tests.torture.world import World
 
 SETTLED = 20.0
+FOLD = 24 << 10
 SQLITE = "sqlite:///{folder}/runs.db"
-BACKENDS = (SQLITE,)
+FILE = "file:///{folder}/runs"
+BACKENDS = (SQLITE, FILE)
 """Storage URLs of the durable backends; `{folder}` is the storm's own."""
 
 
@@ -51,7 +53,7 @@ def deaths(kills: int, seed: int, points: Sequence[str] = POINTS, share: float =
 
 def at(point: str, chance: random.Random) -> str:
     """A failpoint, and which time; what happens once in a server's short life, the first time."""
-    rare = point.endswith(("rescue", "cancel", "lease"))
+    rare = point.endswith(("rescue", "cancel", "lease", "rename", "new-journal", "snapshot"))
     return f"{point}:{1 if rare else chance.randint(1, 3)}"
 
 
@@ -59,7 +61,7 @@ async def crash_storm(plan: Plan, ends: Sequence[str]) -> Verdict:
     """Kill the server as often as there are `ends`, each started again at once; what follows from it all."""
     chance = random.Random(f"storm {plan.seed}")
     verdict = Verdict()
-    with World(plan.url, flags=plan.flags) as world:
+    with World(plan.url, flags=[*plan.flags, "--fold", str(FOLD)]) as world:
         async with _at_work(plan, [world.address]) as (history, clients):
             for end in ends:
                 took = await world.start(*_how(end))
@@ -174,6 +176,14 @@ async def _finish(clients: Sequence[Client], verdict: Verdict) -> None:
     verdict.figures["settling, ms"] = int((time.monotonic() - begin) * 1_000)
 
 
+async def _flaws(url: str) -> list[str]:
+    """What is wrong with a store that no server has open."""
+    scheme, _, path = url.partition(":///")
+    if scheme == "sqlite":
+        return truth.flaws_of_sqlite(Path(path))
+    return await truth.flaws_of_file(Path(path)) if scheme == "file" else []
+
+
 async def _judge(plan: Plan, world: World, history: History, verdict: Verdict) -> None:
     """Look at the store by the server that is up, by the next one, and by itself."""
     chance = random.Random(plan.seed)
@@ -192,9 +202,7 @@ async def _judge(plan: Plan, world: World, history: History, verdict: Verdict) -
         await door.close()
     if await world.emptied() is None:
         verdict.say("hygiene", f"{len(world.left())} processes outlived the last server")
-    if plan.url.startswith("sqlite:"):
-        flaws = truth.flaws_of_sqlite(Path(plan.url.removeprefix("sqlite:///")))
-        verdict.violations += [f"store: {flaw}" for flaw in flaws]
+    verdict.violations += [f"store: {flaw}" for flaw in await _flaws(plan.url)]
     found = judge(history.read(), stored)
     verdict.violations += found.violations
     verdict.figures.update(found.figures)
