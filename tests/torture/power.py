@@ -68,16 +68,15 @@ class Disk:
             if "DSYNC" in flags:
                 self._at(_path(path)).sync()
         elif found := _CALL.match(line):
-            self._call(*found.groups())
+            self._call(found)
 
     def _name(self, call: str, path: str, new: str | None) -> None:
         content = self.seen.pop(_path(path), None)
         if call == "rename" and new is not None and content is not None:
             self.seen[_path(new)] = content
 
-    def _call(
-        self, call: str, number: str, where: str, data: str, first: str, second: str, result: str
-    ) -> None:
+    def _call(self, found: "re.Match[str]") -> None:
+        call, number, where, data, first, second, result = found.groups()
         path = _path(where)
         if int(result) < 0:
             return
