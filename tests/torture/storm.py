@@ -17,6 +17,8 @@ from tests.torture.world import World
 
 SETTLED = 20.0
 FOLD = 24 << 10
+HOLD = "1.2"
+DRAINS = 0.2
 SQLITE = "sqlite:///{folder}/runs.db"
 FILE = "file:///{folder}/runs"
 BACKENDS = (SQLITE, FILE)
@@ -61,7 +63,7 @@ async def crash_storm(plan: Plan, ends: Sequence[str]) -> Verdict:
     """Kill the server as often as there are `ends`, each started again at once; what follows from it all."""
     chance = random.Random(f"storm {plan.seed}")
     verdict = Verdict()
-    with World(plan.url, flags=[*plan.flags, "--fold", str(FOLD)]) as world:
+    with World(plan.url, flags=[*plan.flags, "--fold", str(FOLD), "--hold", HOLD]) as world:
         async with _at_work(plan, [world.address]) as (history, clients):
             for end in ends:
                 took = await world.start(*_how(end))
@@ -102,8 +104,13 @@ async def _end(world: World, end: str, chance: random.Random, verdict: Verdict) 
             verdict.figures["kills"] += 1
     else:
         await asyncio.sleep(chance.random() * 0.6)
-        await world.kill()
-        verdict.figures["kills"] += 1
+        if chance.random() < DRAINS:
+            verdict.figures["drains"] += 1
+            if await world.stop() != 0:
+                verdict.say("P11", f"a server left in disorder: {''.join(world.errors[-5:])}")
+        else:
+            await world.kill()
+            verdict.figures["kills"] += 1
     if await world.emptied() is None:
         verdict.say("hygiene", f"{len(world.left())} processes outlived a server by 2 s ({end or 'killed'})")
 
@@ -112,7 +119,7 @@ async def zombie_storm(plan: Plan, freezes: int, ttl: float = 0.9) -> Verdict:
     """Two servers on one store without its lock: each in turn stands still beyond its lease, and goes on as a zombie."""
     chance = random.Random(f"zombies {plan.seed}")
     verdict = Verdict()
-    flags = [*plan.flags, "--unlocked", "--ttl", str(ttl)]
+    flags = [*plan.flags, "--unlocked", "--ttl", str(ttl), "--hold", HOLD]
     plan.pauses = (0.01, 0.04, 0.08)  # so that there is somebody to rescue
     with World(plan.url, flags=flags) as one, World(plan.url, flags=flags) as two:
         await one.start()  # which makes the store: what keeps two from doing so at once is left out
