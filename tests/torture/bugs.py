@@ -10,7 +10,17 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from runcast.server.engine import committer, control, engine, lease, owned, pending, starting
+from runcast.server.engine import (
+    attachments,
+    committer,
+    control,
+    engine,
+    lease,
+    owned,
+    pending,
+    starting,
+    watching,
+)
 from runcast.server.engine.tail import Batch, Tail
 from runcast.server.engine.watching import Watcher
 from runcast.server.executor import attempt as executing
@@ -498,6 +508,74 @@ def drain_that_drops(patch: Patch) -> None:
 def children_live_on(patch: Patch) -> None:
     careless = "from runcast.server.executor import forking; forking._Forkserver._end = lambda _: None; "
     patch(forkserver, "_PROGRAM", careless + forkserver._PROGRAM)
+
+
+@bug(
+    "an owner's stream that is gone is told to nobody",
+    "engine/test_attachments.py::test_a_run_is_cancelled_once_its_owners_stream_is_gone_for_the_grace",
+    CRASH,
+)
+def owner_not_missed(patch: Patch) -> None:
+    patch(attachments.model, "leave", lambda *_: None)
+    patch(lifecycle, "_lose_interest", lambda run, _, now: lifecycle.next_version(run, now, ()))
+
+
+@bug(
+    "an owner's lease is not renewed while its stream is open",
+    "engine/test_attachments.py::test_an_open_stream_keeps_its_run_for_as_long_as_it_is_open",
+)
+def interest_not_renewed(patch: Patch) -> None:
+    patch(attachments.Attachments, "renew", lambda _: None)
+
+
+@bug(
+    "an owner's grace runs while no server is there to come back to",
+    "torture/test_owners.py::test_a_deploy_cancels_nothing_and_an_owner_that_leaves_is_missed",
+)
+def deploy_cancels(patch: Patch) -> None:
+    lose = lifecycle._lose_interest
+
+    def at_once(run: Run, attachment: Any, now: int) -> Change:
+        gone = attachment.gone_time or attachment.held_until
+        if gone + attachment.grace > now:
+            return lose(run, attachment, now)
+        return lose(run, replace(attachment, gone_time=gone), now)
+
+    patch(lifecycle, "_lose_interest", at_once)
+
+
+@bug(
+    "a stream that the server's drain ends counts as its owner's absence",
+    "engine/test_attachments.py"
+    "::test_a_stream_that_ends_with_the_servers_drain_or_with_the_run_begins_no_grace",
+)
+def drain_forgets_owners(patch: Patch) -> None:
+    patch(attachments.Held, "kept", property(lambda _: False, lambda *_: None))
+
+
+@bug(
+    "an owner that comes back within its grace is not recognised",
+    "engine/test_attachments.py::test_coming_back_with_the_same_id_within_the_grace_clears_it",
+    CRASH,
+)
+def owner_comes_back_in_vain(patch: Patch) -> None:
+    attach = attachments.model.attach
+
+    def first_only(run: Run, attachment: Any, now: int) -> Change | None:
+        return attach(run, attachment, now) if run.attachment is None else None
+
+    patch(attachments.model, "attach", first_only)
+
+
+@bug(
+    "whoever looks at an interrupted run does not let it go on",
+    "engine/test_resuming_on_watch.py::test_watching_it_lets_it_go_on",
+    CRASH,
+)
+def resumed_by_nobody(patch: Patch) -> None:
+    patch(control, "resumes_on_watch", lambda _: False)
+    patch(watching, "resumes_on_watch", lambda _: False)
+    patch(engine, "resumes_on_watch", lambda _: False)
 
 
 # Watching.

@@ -179,7 +179,7 @@ def _owners(verdict: Verdict, facts: dict[str, list[Fact]], truth: Truth) -> Non
     verdict.figures["streams of owners"] = len(facts["owned"])
     for run_id in {fact["run"] for fact in facts["started"]} & truth.keys() - left.keys():
         for event in truth[run_id].events:
-            if _by_disconnect(event):
+            if by_disconnect(event):
                 verdict.say(
                     "P9", f"run {run_id} was stopped by event {event.sequence}, and no owner had left it"
                 )
@@ -189,7 +189,7 @@ def _owners(verdict: Verdict, facts: dict[str, list[Fact]], truth: Truth) -> Non
 
 
 def _left(verdict: Verdict, fact: Fact, stored: Stored) -> None:
-    run_id, stops = stored.run.id, [event for event in stored.events if _by_disconnect(event)]
+    run_id, stops = stored.run.id, [event for event in stored.events if by_disconnect(event)]
     lost = [event for event in stored.events if event.attempt_finished.state == run_pb2.Attempt.STATE_LOST]
     if not stops and len(lost) < POISON:
         verdict.say("P9", f"the owner of run {run_id} left, policy {fact['policy']}, and nobody stopped it")
@@ -203,7 +203,7 @@ def _left(verdict: Verdict, fact: Fact, stored: Stored) -> None:
             verdict.say("P9", f"run {run_id} was stopped by {event}, and its owner wanted {fact['policy']}")
 
 
-def _by_disconnect(event: event_pb2.RunEvent) -> bool:
+def by_disconnect(event: event_pb2.RunEvent) -> bool:
     """Whether a run is stopped here because of its owner's absence."""
     if event.HasField("state_changed"):
         standing = event.state_changed.to_state in (run_pb2.Run.STATE_PAUSING, run_pb2.Run.STATE_PAUSED)
