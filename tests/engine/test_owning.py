@@ -11,6 +11,7 @@ from runcast.server.model.change import Change, Group, Saved
 from runcast.server.model.errors import Fenced, NotFound, Unavailable
 from runcast.server.model.event import LogLine, SaveCheckpoint, Severity
 from runcast.server.model.run import Error, Initiator, Run, State, StopCause
+from tests.engine.clock import NOW, SECOND
 from tests.engine.conftest import on_each_store
 from tests.engine.scripted import within
 from tests.engine.server import Server, settle
@@ -187,14 +188,15 @@ async def test_a_store_that_stored_without_an_answer_is_not_told_the_end_twice(s
 
 
 async def test_whoever_waits_for_an_end_that_was_stored_without_an_answer_hears_of_it(server: Server) -> None:
-    run, attempt = await server.running()
+    run = await server.start(start_after=NOW + 3_600 * SECOND)  # nobody owns it: nobody tries again and tells
     waiting = asyncio.create_task(server.engine.wait(run.id, 60))
     following = Following(server, run.id, heartbeat=60.0)
     await following.shows(CaughtUp)
     server.store.afterwards.append(Unavailable("the connection broke"))
-    attempt.end()
+    with pytest.raises(Unavailable):
+        await server.engine.control.cancel(run.id)
     await within(waiting)
-    assert waiting.result().state is State.SUCCEEDED
+    assert waiting.result().state is State.CANCELLED
     await within(following.task)
 
 

@@ -13,6 +13,7 @@ from runcast.server.model.event import AttemptStarted, LogLine, SaveCheckpoint
 from runcast.server.model.run import Run, State, StopCause
 from runcast.server.repository.sqlite import SQLiteRepository
 from tests.engine.clock import NOW, SECOND, HandClock
+from tests.engine.scripted import within
 from tests.engine.server import Server
 
 
@@ -121,17 +122,32 @@ async def test_one_run_is_rescued_by_one_server_only(pair: Pair, tmp_path: Path,
         clock,
     )
     await third.open()
-    runs = [(await pair.first.running("resuming"))[0] for _ in range(4)]
-    pair.leases.advance(16)
-    for server in (pair.second, third):
-        await server.engine._lease._renew()
-    await asyncio.gather(*[server.sweep() for server in (pair.second, third) for _ in range(3)])
-    await third.until(lambda: len(pair.second.coroutines.attempts + third.coroutines.attempts) == 4)
-    owners = [(await third.store.inner.get(run.id)).owner for run in runs]
-    assert set(owners) <= {pair.second.engine.boot_id, third.engine.boot_id}
-    begun = [attempt.call.run_id for attempt in pair.second.coroutines.attempts + third.coroutines.attempts]
-    assert sorted(begun) == sorted(run.id for run in runs)
-    await third.engine.close()
+    try:
+        runs = [(await pair.first.running("resuming"))[0] for _ in range(4)]
+        pair.leases.advance(16)
+        for server in (pair.second, third):
+            await server.engine._lease._renew()
+        third.store.hold()  # it has decided by what it read, and writes it when the other one has long done so
+        sweeping = asyncio.create_task(third.sweep())
+        await within(third.store.arrived.wait())
+        await pair.second.sweep()
+        for run in runs:
+            await pair.second.becomes(run.id, State.RUNNING)
+        third.store.release()
+        await sweeping
+        await third.sweep()
+        assert third.coroutines.attempts == []
+        begun = [attempt.call.run_id for attempt in pair.second.coroutines.attempts]
+        assert sorted(begun) == sorted(run.id for run in runs)
+        for run in runs:
+            stored = await third.store.inner.get(run.id)
+            assert (stored.state, stored.attempt) == (State.RUNNING, 2)
+            assert stored.owner == pair.second.engine.boot_id
+            owners = [body.owner for body in await third.told(run.id) if isinstance(body, AttemptStarted)]
+            assert owners == [pair.first.engine.boot_id, pair.second.engine.boot_id]
+    finally:
+        third.store.release()
+        await third.engine.close()
 
 
 async def test_a_pause_asked_of_another_server_stops_the_code_and_either_may_go_on_with_the_run(

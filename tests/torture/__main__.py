@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from tests.torture import bugs, rounds
-from tests.torture.failpoints import POINTS
+from tests.torture.failpoints import points_of
 from tests.torture.oracle import Verdict
 from tests.torture.storm import SQLITE, Plan, crash_storm, deaths, zombie_storm
 
@@ -63,13 +63,14 @@ def _portions(total: int) -> list[int]:
 
 
 async def _crash(kills: int, plan: Plan) -> Verdict:
-    verdict = await crash_storm(plan, deaths(kills, plan.seed))
+    verdict = await crash_storm(plan, deaths(kills, plan.seed, points_of(plan.storage)))
     verdict.require(acknowledged=kills, attempts=kills, lost=kills // 2, checkpoints=kills)
     return verdict
 
 
 async def _each_point(plan: Plan) -> Verdict:
-    return await crash_storm(plan, deaths(len(POINTS), plan.seed, share=1.0))
+    points = points_of(plan.storage)
+    return await crash_storm(plan, deaths(len(points), plan.seed, points, share=1.0))
 
 
 def one(storm: Storm, plan: Plan, what: str) -> bool:

@@ -10,7 +10,17 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from runcast.server.engine import committer, control, engine, lease, owned, pending, starting
+from runcast.server.engine import (
+    attachments,
+    committer,
+    control,
+    engine,
+    lease,
+    owned,
+    pending,
+    starting,
+    watching,
+)
 from runcast.server.engine.tail import Batch, Tail
 from runcast.server.engine.watching import Watcher
 from runcast.server.executor import attempt as executing
@@ -21,6 +31,9 @@ from runcast.server.model.change import Change, Group, Result, Saved
 from runcast.server.model.event import AttemptFinished
 from runcast.server.model.run import AttemptState, Run, State
 from runcast.server.notifier.abc import Subscription
+from runcast.server.repository.file import disk
+from runcast.server.repository.file import log as file_log
+from runcast.server.repository.file import repository as file_store
 from runcast.server.repository.sqlite import opening, repository, saving
 
 Patch = Callable[[Any, str, Any], None]
@@ -130,7 +143,7 @@ def sequence_in_memory(patch: Patch) -> None:
 
 @bug(
     "a commit is acknowledged while it is only in the kernel's memory",
-    "torture/test_power_loss.py::test_what_was_acknowledged_survives_the_loss_of_power",
+    "torture/test_power_loss.py::test_what_was_acknowledged_survives_the_loss_of_power[sqlite]",
 )
 def no_fsync(patch: Patch) -> None:
     prepare = opening._prepare
@@ -144,7 +157,7 @@ def no_fsync(patch: Patch) -> None:
 
 @bug(
     "a lost run is taken back whatever happened to it meanwhile",
-    "torture/test_rivals.py::test_of_two_that_rescue_a_run_at_once_one_comes_too_late",
+    "engine/test_two_servers.py::test_one_run_is_rescued_by_one_server_only",
 )
 def rescue_without_compare_and_set(patch: Patch) -> None:
     save = repository.SQLiteRepository.save
@@ -188,10 +201,126 @@ def half_a_group(patch: Patch) -> None:
 
 @bug(
     "a change that may have been stored is told to nobody",
-    "engine/test_board.py::test_a_change_stored_unheard_is_told",
+    "engine/test_owning.py::test_whoever_waits_for_an_end_that_was_stored_without_an_answer_hears_of_it",
 )
 def doubt_ignored(patch: Patch) -> None:
     patch(engine.Engine, "_doubt", lambda *_: None)
+
+
+# The file store.
+
+
+@bug(
+    "a record of the file store is acknowledged while it is only in the kernel's memory",
+    "repository/test_file_durability.py::test_a_record_is_written_and_synced_by_one_call_of_the_system",
+)
+def file_no_fsync(patch: Patch) -> None:
+    patch(disk.File, "append", disk.File.write)
+
+
+@bug(
+    "the file store's journal is not synced, and the power is lost",
+    "torture/test_power_loss.py::test_what_was_acknowledged_survives_the_loss_of_power[file]",
+)
+def file_lost_power(patch: Patch) -> None:
+    patch(disk.File, "append", disk.File.write)
+
+
+@bug(
+    "which files there are in the file store's folder is never synced",
+    "repository/test_file_durability.py"
+    "::test_a_fold_syncs_each_file_before_its_rename_and_the_folder_after_it",
+)
+def file_no_folder_fsync(patch: Patch) -> None:
+    patch(disk.Disk, "sync_folder", lambda *_: None)
+
+
+@bug(
+    "the file store's folder is not synced, and the power is lost",
+    "torture/test_power_loss.py::test_what_was_acknowledged_survives_the_loss_of_power[file]",
+)
+def file_lost_names(patch: Patch) -> None:
+    patch(disk.Disk, "sync_folder", lambda *_: None)
+
+
+@bug(
+    "the file store's snapshot is renamed before it is synced",
+    "repository/test_file_crash_states.py"
+    "::test_whatever_a_loss_of_power_leaves_opens_with_all_that_was_acknowledged",
+)
+def file_rename_before_fsync(patch: Patch) -> None:
+    write = file_log.Log._write_snapshot
+
+    def careless(self: Any, *rest: Any) -> int:
+        disk, self._disk = self._disk, _NeverSyncs(self._disk)
+        try:
+            return write(self, *rest)
+        finally:
+            self._disk = disk
+
+    patch(file_log.Log, "_write_snapshot", careless)
+
+
+class _NeverSyncs:
+    """A disk whose new files are not synced."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def create(self, *where: Any) -> Any:
+        file = self._inner.create(*where)
+        file.sync = lambda: None
+        return file
+
+
+@bug(
+    "the file store shows a change before it is durable",
+    "repository/test_file_durability.py::test_nothing_is_seen_or_acknowledged_before_it_is_durable",
+)
+def file_applies_before_fsync(patch: Patch) -> None:
+    do = file_store.FileRepository._do
+
+    async def early(self: Any, entry: Any) -> None:
+        self._apply_entry(entry)
+        self._apply_entry, apply = (lambda _: None), self._apply_entry
+        try:
+            await do(self, entry)
+        finally:
+            self._apply_entry = apply
+
+    patch(file_store.FileRepository, "_do", early)
+
+
+@bug(
+    "a file store goes on behind a journal that it has not made durable",
+    "repository/test_file_crash_states.py"
+    "::test_what_a_server_finds_after_a_kill_is_durable_before_anybody_sees_it",
+)
+def file_journal_not_synced_again(patch: Patch) -> None:
+    def careless(self: Any, data: bytes, end: int) -> None:
+        self._journal, self.journal_size = self._disk.update(self._journal_path), end
+        self._journal.truncate(end)
+
+    patch(file_log.Log, "_continue_journal", careless)
+
+
+@bug(
+    "what a failed write left in the file store's journal is taken for whole",
+    "repository/test_file_trouble.py::test_a_save_that_failed_stored_nothing_and_the_next_one_works",
+)
+def file_trouble_forgotten(patch: Patch) -> None:
+    patch(file_log.Log, "_retract", lambda *_: None)
+
+
+@bug(
+    "a file store does not say that it is to be read with its journal",
+    "repository/test_file_opening.py::test_a_missing_journal_is_refused",
+)
+def file_journal_not_missed(patch: Patch) -> None:
+    patch(file_log.Log, "_flag", lambda *_: None)
 
 
 # Starting.
@@ -278,7 +407,7 @@ def cancelled_after_its_end(patch: Patch) -> None:
 
 @bug(
     "the slot of abandoned code is given away while the code still runs",
-    "executor/test_stopping.py::test_code_that_does_not_stop_is_killed_or_abandoned",
+    "executor/test_stopping.py::test_an_abandoned_attempt_keeps_its_slot_and_gives_it_back_once",
 )
 def abandoned_slot_given_away(patch: Patch) -> None:
     def careless(self: Any) -> None:
@@ -379,6 +508,74 @@ def drain_that_drops(patch: Patch) -> None:
 def children_live_on(patch: Patch) -> None:
     careless = "from runcast.server.executor import forking; forking._Forkserver._end = lambda _: None; "
     patch(forkserver, "_PROGRAM", careless + forkserver._PROGRAM)
+
+
+@bug(
+    "an owner's stream that is gone is told to nobody",
+    "engine/test_attachments.py::test_a_run_is_cancelled_once_its_owners_stream_is_gone_for_the_grace",
+    CRASH,
+)
+def owner_not_missed(patch: Patch) -> None:
+    patch(attachments.model, "leave", lambda *_: None)
+    patch(lifecycle, "_lose_interest", lambda run, _, now: lifecycle.next_version(run, now, ()))
+
+
+@bug(
+    "an owner's lease is not renewed while its stream is open",
+    "engine/test_attachments.py::test_an_open_stream_keeps_its_run_for_as_long_as_it_is_open",
+)
+def interest_not_renewed(patch: Patch) -> None:
+    patch(attachments.Attachments, "renew", lambda _: None)
+
+
+@bug(
+    "an owner's grace runs while no server is there to come back to",
+    "torture/test_owners.py::test_a_deploy_cancels_nothing_and_an_owner_that_leaves_is_missed",
+)
+def deploy_cancels(patch: Patch) -> None:
+    lose = lifecycle._lose_interest
+
+    def at_once(run: Run, attachment: Any, now: int) -> Change:
+        gone = attachment.gone_time or attachment.held_until
+        if gone + attachment.grace > now:
+            return lose(run, attachment, now)
+        return lose(run, replace(attachment, gone_time=gone), now)
+
+    patch(lifecycle, "_lose_interest", at_once)
+
+
+@bug(
+    "a stream that the server's drain ends counts as its owner's absence",
+    "engine/test_attachments.py"
+    "::test_a_stream_that_ends_with_the_servers_drain_or_with_the_run_begins_no_grace",
+)
+def drain_forgets_owners(patch: Patch) -> None:
+    patch(attachments.Held, "kept", property(lambda _: False, lambda *_: None))
+
+
+@bug(
+    "an owner that comes back within its grace is not recognised",
+    "engine/test_attachments.py::test_coming_back_with_the_same_id_within_the_grace_clears_it",
+    CRASH,
+)
+def owner_comes_back_in_vain(patch: Patch) -> None:
+    attach = attachments.model.attach
+
+    def first_only(run: Run, attachment: Any, now: int) -> Change | None:
+        return attach(run, attachment, now) if run.attachment is None else None
+
+    patch(attachments.model, "attach", first_only)
+
+
+@bug(
+    "whoever looks at an interrupted run does not let it go on",
+    "engine/test_resuming_on_watch.py::test_watching_it_lets_it_go_on",
+    CRASH,
+)
+def resumed_by_nobody(patch: Patch) -> None:
+    patch(control, "resumes_on_watch", lambda _: False)
+    patch(watching, "resumes_on_watch", lambda _: False)
+    patch(engine, "resumes_on_watch", lambda _: False)
 
 
 # Watching.

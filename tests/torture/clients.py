@@ -12,6 +12,7 @@ import grpc
 from runcast.v1 import run_pb2, run_service_pb2, watch_pb2
 from runcast.v1.run_service_pb2_grpc import RunServiceStub
 from tests.torture.history import History
+from tests.torture.owners import CANCEL, OWNED, PAUSABLE, PAUSE, Owner
 
 pb: Any = run_service_pb2
 PATIENCE = 4.0
@@ -27,7 +28,7 @@ _OPTIONS = [
     ("grpc.max_reconnect_backoff_ms", 150),
     ("grpc.use_local_subchannel_pool", 1),
 ]
-PROVIDERS = ("again", "climb", "climb_in_thread", "climb_in_process", "hold", "fail")
+PROVIDERS = ("again", "climb", "climb_in_thread", "climb_in_process", "hold", "fail", "watched")
 STANDING = (run_pb2.Run.STATE_PAUSED, run_pb2.Run.STATE_INTERRUPTED)
 
 
@@ -98,28 +99,45 @@ class Client:
             self.ended += 1
 
     async def one(self, request_id: str) -> None:
-        """A run from its start to its end, with a second watcher and, by chance, somebody who interferes."""
-        run_id = await self.start(request_id)
+        """A run from its start to its end, with a second watcher and, by chance, an owner or somebody who interferes."""
+        request = self.request(request_id)
+        what = (
+            "" if request.provider not in OWNED else self.random.choice(("stay", "stay", "leave", *[""] * 7))
+        )
+        if what == "leave":  # longer than anybody waits: only its owner's absence ends it
+            request.input.json = '{"steps": 2000, "pause": 0.03}'
+        run_id = await self.start(request)
+        policies = (CANCEL, PAUSE) if request.provider in PAUSABLE else (CANCEL,)
+        policy = self.random.choice(policies)
+        owner = Owner(self.door, self.history, self.random, start=request, run_id=run_id, policy=policy)
+        beside = [self.keep_going(run_id, request.provider), self.interfere(run_id)]
+        if what:
+            for unwanted in beside if what == "leave" else ():
+                unwanted.close()
+            beside = [owner.leave()] if what == "leave" else [*beside, owner.stay()]
         async with asyncio.TaskGroup() as group:
             watching = group.create_task(self.watch(run_id, f"{request_id}-a", breaks=0.0))
             group.create_task(self.watch(run_id, f"{request_id}-b", breaks=0.2))
-            interfering = group.create_task(self.interfere(run_id))
-            waking = group.create_task(self.keep_going(run_id))
+            tasks = [group.create_task(one) for one in beside]
             await watching
-            for task in (interfering, waking):
+            for task in tasks:
                 task.cancel()
         run = (await self.door.call("GetRun", pb.GetRunRequest(run_id=run_id))).run
         self.saw_end(run, "got")
 
-    async def start(self, request_id: str) -> str:
-        """Start a run, now and then twice at once under its one request id; answers its id."""
+    def request(self, request_id: str) -> Any:
+        """A start of any of the providers."""
         steps, provider = self.random.randint(8, 40), self.random.choice(self.providers)
         parameters = f'{{"steps": {steps}, "pause": {self.random.choice(self.pauses)}}}'
-        request = pb.StartRunRequest(
+        return pb.StartRunRequest(
             request_id=request_id, provider=provider, input={"json": parameters},
             labels={"request": request_id}, overrides={"timeouts": {"cancel_grace": {"seconds": 1}}},
         )  # fmt: skip
-        self.history.note("sent", request=request_id, provider=provider, steps=steps)
+
+    async def start(self, request: Any) -> str:
+        """Start a run, now and then twice at once under its one request id; answers its id."""
+        request_id = request.request_id
+        self.history.note("sent", request=request_id, provider=request.provider, input=request.input.json)
         answers = [self.door.call("StartRun", request) for _ in range(2 if self.random.random() < 0.2 else 1)]
         for started in await asyncio.gather(*answers):
             self.history.note("started", request=request_id, run=started.run.id, created=started.created)
@@ -140,12 +158,12 @@ class Client:
                 run = (await self.door.call("PauseRun", pb.PauseRunRequest(run_id=run_id))).run
                 self.history.note("paused", run=run_id, state=run.state)
 
-    async def keep_going(self, run_id: str) -> None:
-        """Resume the run whenever it stands still."""
+    async def keep_going(self, run_id: str, provider: str) -> None:
+        """Resume the run whenever it stands still, unless its watchers are to do that."""
         while True:
             await asyncio.sleep(0.15)
             run = (await self.door.call("GetRun", pb.GetRunRequest(run_id=run_id))).run
-            if run.state in STANDING:
+            if run.state in STANDING and (provider != "watched" or run.state == run_pb2.Run.STATE_PAUSED):
                 with suppress(grpc.aio.AioRpcError):
                     run = (await self.door.call("ResumeRun", pb.ResumeRunRequest(run_id=run_id))).run
                     self.history.note("resumed", run=run_id, state=run.state)

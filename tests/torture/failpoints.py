@@ -20,6 +20,12 @@ POINTS = (
 )  # fmt: skip
 """`after` a commit is before anybody hears of it; `after-publish` is before whoever asked for it is answered."""
 
+FILE_POINTS = (
+    "torn-append", "after-append", "after-sync", "torn-snapshot", "before-snapshot-rename", "after-snapshot-rename",
+    "before-new-journal", "before-journal-rename", "after-journal-rename",
+)  # fmt: skip
+"""Those of the file store's protocol: `after-append` is before its sync, `before-new-journal` behind the folder's."""
+
 DIED = 86
 """The exit code of a server that died where it was told to."""
 
@@ -30,8 +36,9 @@ class Fuse:
     def __init__(self, asked: str) -> None:
         self.point, _, count = asked.partition(":")
         self._left = int(count or 1)
-        if self.point not in POINTS:
-            raise ValueError(f"no failpoint {self.point!r}; there are {', '.join(POINTS)}")
+        if self.point not in (*POINTS, *FILE_POINTS):
+            known = ", ".join((*POINTS, *FILE_POINTS))
+            raise ValueError(f"no failpoint {self.point!r}; there are {known}")
 
     def burn(self, point: str, delay: float = 0.0) -> None:
         """Pass a point."""
@@ -42,6 +49,11 @@ class Fuse:
             if not delay:
                 os._exit(DIED)
             threading.Timer(delay, os._exit, (DIED,)).start()
+
+
+def points_of(storage: str) -> Sequence[str]:
+    """All points that a server of this storage URL can die at."""
+    return (*POINTS, *FILE_POINTS) if storage.startswith("file:") else POINTS
 
 
 def kinds_of(change: Change) -> set[str]:

@@ -8,9 +8,11 @@ from typing import Any
 
 from runcast.v1 import event_pb2, run_pb2
 from tests.torture.clients import is_final
+from tests.torture.owners import CANCEL, SHORT_GRACE
 from tests.torture.truth import Stored, Truth
 
 Fact = dict[str, Any]
+POISON = 5
 _TELLS = ("log", "progress", "checkpoint_saved", "partial_result", "target_failed", "ref_added", "output")
 
 
@@ -50,6 +52,7 @@ def judge(facts: Iterable[Fact], truth: Truth) -> Verdict:
     _ends(verdict, by_kind, truth)
     _watchers(verdict, by_kind, truth)
     _cancellations(verdict, by_kind, truth)
+    _owners(verdict, by_kind, truth)
     nonces: Counter[str] = Counter()
     for stored in truth.values():
         _journal(verdict, stored)
@@ -165,6 +168,47 @@ def _cancellations(verdict: Verdict, facts: dict[str, list[Fact]], truth: Truth)
             verdict.say("P9", f"the cancellation of {fact['run']} was acknowledged and is lost")
         elif stored.run.state not in (run_pb2.Run.STATE_CANCELLED, run_pb2.Run.STATE_SUCCEEDED):
             verdict.say("P9", f"run {fact['run']} was cancelled and ended as {stored.run.state}")
+
+
+def _owners(verdict: Verdict, facts: dict[str, list[Fact]], truth: Truth) -> None:
+    """P9: a run whose owner left for good is stopped as that one wished, and not before its grace; any other is not, also
+    where servers died under its owner's stream."""
+    left = {fact["run"]: fact for fact in facts["left"]}
+    verdict.figures["owners that left"] = len(left)
+    verdict.figures["owners that stayed"] = len({fact["run"] for fact in facts["owned"]})
+    verdict.figures["streams of owners"] = len(facts["owned"])
+    for run_id in {fact["run"] for fact in facts["started"]} & truth.keys() - left.keys():
+        for event in truth[run_id].events:
+            if by_disconnect(event):
+                verdict.say(
+                    "P9", f"run {run_id} was stopped by event {event.sequence}, and no owner had left it"
+                )
+    for run_id, fact in left.items():
+        if run_id in truth:
+            _left(verdict, fact, truth[run_id])
+
+
+def _left(verdict: Verdict, fact: Fact, stored: Stored) -> None:
+    run_id, stops = stored.run.id, [event for event in stored.events if by_disconnect(event)]
+    lost = [event for event in stored.events if event.attempt_finished.state == run_pb2.Attempt.STATE_LOST]
+    if not stops and len(lost) < POISON:
+        verdict.say("P9", f"the owner of run {run_id} left, policy {fact['policy']}, and nobody stopped it")
+    if stops and stored.run.state != run_pb2.Run.STATE_CANCELLED and len(lost) < POISON:
+        verdict.say("P9", f"run {run_id} was stopped for its owner, and ended as {stored.run.state}")
+    for event in stops:
+        after = event.time.ToMicroseconds() / 1e6 - fact["wall"]
+        if fact["prompt"] and after < SHORT_GRACE - 0.1:
+            verdict.say("P9", f"run {run_id} was stopped {after:.3f} s after its owner had left: too early")
+        if event.HasField("cancel_requested") != (fact["policy"] == CANCEL):
+            verdict.say("P9", f"run {run_id} was stopped by {event}, and its owner wanted {fact['policy']}")
+
+
+def by_disconnect(event: event_pb2.RunEvent) -> bool:
+    """Whether a run is stopped here because of its owner's absence."""
+    if event.HasField("state_changed"):
+        standing = event.state_changed.to_state in (run_pb2.Run.STATE_PAUSING, run_pb2.Run.STATE_PAUSED)
+        return standing and event.state_changed.reason.startswith("its owner's stream")
+    return event.cancel_requested.initiator == run_pb2.Cancellation.INITIATOR_DISCONNECT
 
 
 def _journal(verdict: Verdict, stored: Stored) -> None:

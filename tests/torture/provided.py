@@ -90,3 +90,9 @@ async def hold(ctx: Context, steps: int, pause: float) -> Done:
 def fail(ctx: SyncContext, steps: int, pause: float) -> Done:
     """Has failed when its server is lost."""
     return walk_blocking(ctx, steps, 0, pause)
+
+
+@provider(idempotent=True, recovery="resume_on_watch")
+async def watched(ctx: Context, steps: int, pause: float) -> Done:
+    """Waits for somebody to look at it when its server is lost."""
+    return await walk(ctx, steps, 0, pause)

@@ -6,7 +6,8 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -27,15 +28,21 @@ def say(text: str) -> None:
     sys.stdout.flush()
 
 
-def outcome(tests: Sequence[str], bug: Bug | None) -> tuple[int, str]:
-    """Pytest's exit code and output for these tests, run in a process of their own that has the bug."""
-    with tempfile.TemporaryFile("w+") as told:
-        child = os.fork()
-        if child == 0:
-            _become(tests, bug, told.fileno())
-        _, status = os.waitpid(child, 0)
-        told.seek(0)
-        return os.waitstatus_to_exitcode(status), told.read()
+class Trial:
+    """Pytest on these tests, in a process of its own that has the bug; it begins at once."""
+
+    def __init__(self, tests: Sequence[str], bug: Bug | None) -> None:
+        self._told = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed once it is read
+        self._child = os.fork()
+        if self._child == 0:
+            _become(tests, bug, self._told.fileno())
+
+    def outcome(self) -> tuple[int, str]:
+        """Pytest's exit code and output, once it has ended."""
+        _, status = os.waitpid(self._child, 0)
+        with self._told:
+            self._told.seek(0)
+            return os.waitstatus_to_exitcode(status), self._told.read()
 
 
 def _become(tests: Sequence[str], bug: Bug | None, output: int) -> None:
@@ -56,13 +63,23 @@ def _become(tests: Sequence[str], bug: Bug | None, output: int) -> None:
         os._exit(99)
 
 
-def caught(bug: Bug) -> str | None:
+def caught(trial: Trial) -> str | None:
     """How the bug's test caught it; None where it did not."""
-    code, told = outcome([bug.caught_by], bug)
+    code, told = trial.outcome()
     if code != pytest.ExitCode.TESTS_FAILED:
         return None
     found = _CAUGHT.search(told)
     return (found.group(1) if found and found.group(1) else "the test fails")[:120]
+
+
+def trials(chosen: Sequence[Bug]) -> Iterator[tuple[Bug, Trial]]:
+    """One trial for each bug, as many at once as there are processors."""
+    waiting, going = deque(chosen), deque[tuple[Bug, Trial]]()
+    while waiting or going:
+        while waiting and len(going) < (os.cpu_count() or 1):
+            bug = waiting.popleft()
+            going.append((bug, Trial([bug.caught_by], bug)))
+        yield going.popleft()
 
 
 def is_quick(bug: Bug) -> bool:
@@ -81,13 +98,13 @@ def main() -> int:
         for bug in chosen:
             say(f"{bug.name}: {bug.means}\n    {bug.caught_by}{f'; also a {bug.storm}' if bug.storm else ''}")
         return 0
-    code, told = outcome(sorted({bug.caught_by for bug in chosen}), None)
+    code, told = Trial(sorted({bug.caught_by for bug in chosen}), None).outcome()
     if code != 0:
         say(f"without any bug, the tests do not pass:\n{told[-3000:]}")
         return 1
     missed = 0
-    for bug in chosen:
-        how = caught(bug)
+    for bug, trial in trials(chosen):
+        how = caught(trial)
         missed += how is None
         say(
             f"{'CAUGHT' if how else 'MISSED'} {bug.name}: {bug.means}\n    by {bug.caught_by}\n    {how}",

@@ -1,7 +1,8 @@
 """The server as a person starts it, but for what a test wants changed; what is not known here goes to the server.
 
 `--die POINT:N`: die there. `--bug NAME`: with this deliberate bug. `--unlocked`: share the store with another server.
-`--ttl SECONDS`: a lease of this length. `--coroutines N`: so many slots for them.
+`--ttl SECONDS`: a lease of this length. `--hold SECONDS`: one on an owner's stream. `--coroutines N`: so many slots for
+them. `--fold BYTES`: a file store folds each journal of this size.
 """
 
 import argparse
@@ -11,12 +12,15 @@ from functools import partial
 from typing import Any
 
 from runcast.server import __main__ as program
-from runcast.server.engine import lease
+from runcast.server.engine import engine, lease
+from runcast.server.engine.attachments import Attachments
 from runcast.server.executor import tree
 from runcast.server.executor.assembly import executors
 from runcast.server.repository.abc import Repository
+from runcast.server.repository.file import FileRepository
 from runcast.server.repository.storage import repository_at
 from tests.torture import bugs, failpoints
+from tests.torture.mortal_disk import MortalDisk
 
 
 def main() -> int:
@@ -26,6 +30,8 @@ def main() -> int:
     parser.add_argument("--bug", action="append", default=[])
     parser.add_argument("--unlocked", action="store_true")
     parser.add_argument("--ttl", type=float)
+    parser.add_argument("--hold", type=float)
+    parser.add_argument("--fold", type=int)
     parser.add_argument("--coroutines", type=int, default=256)
     asked, sys.argv[1:] = parser.parse_known_args()
     tree.die_with_parent(os.getppid())  # a storm that is broken off leaves no server behind
@@ -35,13 +41,29 @@ def main() -> int:
         lease.TTL_SECONDS = asked.ttl
     changed: Any = program
     changed.executors = partial(executors, async_slots=asked.coroutines)
-    open_store = unlocked if asked.unlocked else repository_at
+    if asked.hold:
+        any_engine: Any = engine
+        any_engine.Attachments = partial(Attachments, hold=int(asked.hold * 1e6))
+    open_store = unlocked if asked.unlocked else partial(folding, asked.fold)
     changed.repository_at = open_store
     if asked.die:
         fuse = failpoints.Fuse(asked.die)
+        open_store = partial(folding, asked.fold, fuse=fuse) if not asked.unlocked else open_store
         changed.repository_at = lambda url: failpoints.MortalRepository(open_store(url), fuse)
         changed.LocalNotifier = partial(failpoints.mortal_notifier, fuse)
     return program.main()
+
+
+def folding(size: int | None, url: str, fuse: failpoints.Fuse | None = None) -> Repository:
+    """The store at `url`; one of files folds often, and is mortal between any two steps of its protocol."""
+    repository: Any = repository_at(url)
+    if isinstance(repository, FileRepository):
+        if size is not None:
+            repository._must_fold = lambda: repository._log.journal_size > size
+        if fuse is not None:
+            repository._disk = MortalDisk(fuse)
+    answer: Repository = repository
+    return answer
 
 
 def unlocked(url: str) -> Repository:

@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator, Callable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -50,17 +51,24 @@ class Cancelling:
 
     async def start(self, **fields: Any) -> str:
         """The run's id."""
-        request = pb.StartRunRequest(
+        return str((await self.door.call("StartRun", self.request(**fields))).run.id)
+
+    def request(self, **fields: Any) -> Any:
+        """Its start."""
+        return pb.StartRunRequest(
             provider=self.kind, input={"json": f'{{"path": "{self.gate}"}}'}, request_id=self.name,
             labels={"request": self.name}, **fields,
         )  # fmt: skip
-        return str((await self.door.call("StartRun", request)).run.id)
 
     async def cancel(self, run_id: str, grace: float = GRACE) -> run_pb2.Run:
         """The run at its end."""
         asked = pb.CancelRunRequest(run_id=run_id, grace={"nanos": int(grace * 1e9)})
-        begin = asyncio.get_running_loop().time()
         await self.door.call("CancelRun", asked)
+        return await self.ended(run_id, grace)
+
+    async def ended(self, run_id: str, grace: float) -> run_pb2.Run:
+        """The run at its end, which comes within this grace and a bit."""
+        begin = asyncio.get_running_loop().time()
         waiting = pb.WaitRunRequest(run_id=run_id, timeout={"seconds": 3})
         run: run_pb2.Run = (await self.door.call("WaitRun", waiting)).run
         assert run.state >= run_pb2.Run.STATE_SUCCEEDED, f"{self.name} does not end: {run}"
@@ -106,8 +114,28 @@ class Cancelling:
         else:
             assert run.state == run_pb2.Run.STATE_CANCELLED, f"{self.name}: {run}"
 
+    async def by_disconnect(self) -> None:
+        """In the middle, by nothing but the end of its owner's stream."""
+        request = self.request(overrides={"timeouts": {"cancel_grace": {"nanos": int(GRACE * 1e9)}}})
+        ownership = pb.Ownership(policy=pb.Ownership.DISCONNECT_POLICY_CANCEL, grace={"nanos": 100_000_000})
+        call = self.door.stub.ExecuteRun(
+            pb.ExecuteRunRequest(start=request, ownership=ownership), wait_for_ready=True
+        )
+        async with asyncio.timeout(20):
+            run_id = (await call.read()).frame.snapshot.run.id
+            await self.begun(run_id)
+        call.cancel()
+        run = await self.ended(run_id, 0.1 + GRACE)
+        assert run.state == run_pb2.Run.STATE_CANCELLED, f"{self.name}: {run}"
+        assert run.cancellation.initiator == run_pb2.Cancellation.INITIATOR_DISCONNECT
+        assert run.cancellation.outcome == KINDS[self.kind], f"{self.name}: {run.cancellation}"
+        self.gate.touch()
 
-MOMENTS: list[Callable[[Cancelling], Any]] = [Cancelling.before, Cancelling.during, Cancelling.at_the_end]
+
+MOMENTS: list[list[Callable[[Cancelling], Any]]] = [
+    [Cancelling.before, Cancelling.by_disconnect], [Cancelling.during], [Cancelling.at_the_end],
+]  # fmt: skip
+"""Those in one list come at once: they need no more slots than there are."""
 
 
 async def test_cancelling_stops_every_kind_of_code_at_every_moment(world: World, tmp_path: Path) -> None:
@@ -115,11 +143,11 @@ async def test_cancelling_stops_every_kind_of_code_at_every_moment(world: World,
     alone = len(world.left())
     number = 0
     for _ in range(ROUNDS):
-        for moment in MOMENTS:
-            number += 1
+        for moments in MOMENTS:
+            number += len(moments)
             async with asyncio.TaskGroup() as group:
-                for kind in KINDS:
-                    group.create_task(moment(Cancelling(door, tmp_path, kind, number)))
+                for (place, moment), kind in product(enumerate(moments), KINDS):
+                    group.create_task(moment(Cancelling(door, tmp_path, kind, number - place)))
     async with asyncio.timeout(2):
         while len(world.left()) > alone:
             await asyncio.sleep(0.01)

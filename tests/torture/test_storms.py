@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.torture.failpoints import POINTS
+from tests.torture.failpoints import points_of
 from tests.torture.storm import BACKENDS, SQLITE, Plan, crash_storm, deaths, zombie_storm
 
 pytestmark = [pytest.mark.crash, pytest.mark.slow, pytest.mark.timeout(180)]
@@ -13,12 +13,13 @@ _BY_CHANCE = 6
 
 @pytest.mark.parametrize("storage", BACKENDS)
 async def test_nothing_is_lost_in_a_crash_storm(tmp_path: Path, storage: str, seed: int) -> None:
-    kills = len(POINTS) + _BY_CHANCE
-    ends = deaths(kills, seed, share=len(POINTS) / kills)
+    points = points_of(storage)
+    kills = len(points) + _BY_CHANCE
+    ends = deaths(kills, seed, points, share=len(points) / kills)
     verdict = await crash_storm(Plan(tmp_path, seed, storage), ends)
     verdict.require(
         acknowledged=len(ends), events=10 * len(ends), attempts=len(ends), lost=10, checkpoints=20, connections=70,
-        failpoints=len(POINTS) // 2, kills=_BY_CHANCE,
+        failpoints=len(points) // 2, kills=_BY_CHANCE,
     )  # fmt: skip
     assert verdict, f"seed {seed}: {verdict}"
 

@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from runcast.server.model.errors import StorageError
+from runcast.server.model.run import Page, Run, RunFilter
+from runcast.server.repository.file import FileRepository
 from runcast.v1 import event_pb2, run_pb2
 from tests.torture.clients import Door, pb
 
@@ -85,4 +88,37 @@ def flaws_of_sqlite(path: Path) -> list[str]:
         found += [f"run {run_id} has no definition" for (run_id,) in connection.execute(sql)]
         sql = "SELECT id FROM runs WHERE state IN (3, 5, 8) AND owner NOT IN (SELECT boot_id FROM leases)"
         found += [f"run {run_id} executes nowhere" for (run_id,) in connection.execute(sql)]
+    return found
+
+
+async def flaws_of_file(path: Path) -> list[str]:
+    """What is wrong with a file store that no server has open, and that the last one has closed."""
+    beside = sorted(one.name for one in path.parent.glob(f"{path.name}*"))
+    found = [] if beside == [path.name, f"{path.name}.lock"] else [f"beside the store there is {beside}"]
+    store = FileRepository(path)
+    try:
+        await store.open()  # which decodes everything, and refuses what it cannot
+    except StorageError as error:
+        return [*found, f"it does not open: {error}"]
+    try:
+        for run in await store.list(RunFilter(), Page(1_000_000)):
+            found += await _flaws_of(store, run)
+    finally:
+        await store.close()
+    return found
+
+
+async def _flaws_of(store: FileRepository, run: Run) -> list[str]:
+    found = []
+    numbers = [event.sequence for event in await store.events(run.id, 0, 1_000_000)]
+    if numbers != [*range(1, run.last_sequence + 1)]:
+        found.append(f"run {run.id} says that it has {run.last_sequence} events, and has {numbers}")
+    if run.state.executing:
+        found.append(f"run {run.id} executes nowhere")
+    attempts = {one.number for one in await store.attempts(run.id)} | {run.attempt}
+    if attempts - {0} != {*range(1, run.attempt + 1)}:
+        found.append(f"run {run.id} is at attempt {run.attempt}, and there are {attempts}")
+    checkpoint = await store.checkpoint(run.id)
+    if (checkpoint.number if checkpoint else 0) != run.checkpoint_number and not run.state.final:
+        found.append(f"run {run.id} is at checkpoint {run.checkpoint_number}, and {checkpoint} is there")
     return found
