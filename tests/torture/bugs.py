@@ -37,7 +37,15 @@ from runcast.server.repository.file import repository as file_store
 from runcast.server.repository.sqlite import opening, repository, saving
 
 Patch = Callable[[Any, str, Any], None]
-"""Sets an attribute, as `setattr` and pytest's `monkeypatch.setattr` do."""
+"""Sets an attribute, as `put_in` and pytest's `monkeypatch.setattr` do."""
+
+
+def put_in(owner: Any, name: str, value: Any) -> None:
+    """A patch for good; what it is to replace must be there, or the bug would be none."""
+    getattr(owner, name)
+    setattr(owner, name, value)
+
+
 CRASH, ZOMBIES = "crash storm", "zombie storm"
 
 
@@ -377,7 +385,7 @@ def cancel_not_stored(patch: Patch) -> None:
         change = decide(run, self._clock.now())
         return run if change is None else change.run
 
-    patch(control.Control, "_decide", pretend)
+    patch(control.Control, "decide", pretend)
 
 
 @bug(

@@ -36,7 +36,7 @@ def main() -> int:
     asked, sys.argv[1:] = parser.parse_known_args()
     tree.die_with_parent(os.getppid())  # a storm that is broken off leaves no server behind
     for name in asked.bug:
-        bugs.named(name).apply(setattr)
+        bugs.named(name).apply(bugs.put_in)
     if asked.ttl:
         lease.TTL_SECONDS = asked.ttl
     changed: Any = program
