@@ -27,7 +27,7 @@ async def one_storm(folder: Path, storage: str, seed: int) -> None:
     verdict = await crash_storm(Plan(folder, seed, storage), ends)
     verdict.require(
         acknowledged=len(ends), events=10 * len(ends), attempts=len(ends), lost=10, checkpoints=20, connections=70,
-        failpoints=len(points) // 2, kills=_BY_CHANCE // 2, streams_of_owners=10, owners_that_left=3,
+        failpoints=len(points) // 2, kills=_BY_CHANCE // 2, streams_of_owners=5, owners_that_left=1,
     )  # fmt: skip
     assert verdict, f"{storage}, seed {seed}: {verdict}"
 
