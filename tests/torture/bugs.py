@@ -25,7 +25,7 @@ from runcast.server.engine.tail import Batch, Tail
 from runcast.server.engine.watching import Watcher
 from runcast.server.executor import attempt as executing
 from runcast.server.executor import forkserver
-from runcast.server.model import attempts, lifecycle, timers
+from runcast.server.model import attachment, attempts, lifecycle, timers
 from runcast.server.model.call import Abandoned
 from runcast.server.model.change import Change, Group, Result, Saved
 from runcast.server.model.event import AttemptFinished
@@ -37,7 +37,15 @@ from runcast.server.repository.file import repository as file_store
 from runcast.server.repository.sqlite import opening, repository, saving
 
 Patch = Callable[[Any, str, Any], None]
-"""Sets an attribute, as `setattr` and pytest's `monkeypatch.setattr` do."""
+"""Sets an attribute, as `put_in` and pytest's `monkeypatch.setattr` do."""
+
+
+def put_in(owner: Any, name: str, value: Any) -> None:
+    """A patch for good; what it is to replace must be there, or the bug would be none."""
+    getattr(owner, name)
+    setattr(owner, name, value)
+
+
 CRASH, ZOMBIES = "crash storm", "zombie storm"
 
 
@@ -516,7 +524,7 @@ def children_live_on(patch: Patch) -> None:
     CRASH,
 )
 def owner_not_missed(patch: Patch) -> None:
-    patch(attachments.model, "leave", lambda *_: None)
+    patch(attachment, "leave", lambda *_: None)
     patch(lifecycle, "_lose_interest", lambda run, _, now: lifecycle.next_version(run, now, ()))
 
 
@@ -559,12 +567,12 @@ def drain_forgets_owners(patch: Patch) -> None:
     CRASH,
 )
 def owner_comes_back_in_vain(patch: Patch) -> None:
-    attach = attachments.model.attach
+    attach = attachment.attach
 
     def first_only(run: Run, attachment: Any, now: int) -> Change | None:
         return attach(run, attachment, now) if run.attachment is None else None
 
-    patch(attachments.model, "attach", first_only)
+    patch(attachment, "attach", first_only)
 
 
 @bug(

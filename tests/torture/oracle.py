@@ -32,7 +32,8 @@ class Verdict:
 
     def require(self, **least: int) -> None:
         """The least that must have happened: below it, nothing is proven, and that is said."""
-        for name, number in least.items():
+        for key, number in least.items():
+            name = key.replace("_", " ")
             if self.figures[name] < number:
                 self.say("invalid", f"{self.figures[name]} {name}, and it takes {number} to prove anything")
 

@@ -55,7 +55,7 @@ def _become(tests: Sequence[str], bug: Bug | None, output: int) -> None:
         scripted.within.__defaults__ = (1.0,)
         if bug is not None:
             os.environ[VARIABLE] = bug.name
-            bug.apply(setattr)
+            bug.apply(bugs.put_in)
         code = pytest.main([*tests, "-x", "-q", "-p", "no:cacheprovider", "-p", "no:randomly"])
         sys.stdout.flush()
         os._exit(code)

@@ -36,7 +36,7 @@ def main() -> int:
     asked, sys.argv[1:] = parser.parse_known_args()
     tree.die_with_parent(os.getppid())  # a storm that is broken off leaves no server behind
     for name in asked.bug:
-        bugs.named(name).apply(setattr)
+        bugs.named(name).apply(bugs.put_in)
     if asked.ttl:
         lease.TTL_SECONDS = asked.ttl
     changed: Any = program
@@ -56,14 +56,14 @@ def main() -> int:
 
 def folding(size: int | None, url: str, fuse: failpoints.Fuse | None = None) -> Repository:
     """The store at `url`; one of files folds often, and is mortal between any two steps of its protocol."""
-    repository: Any = repository_at(url)
+    repository = repository_at(url)
+    changed: Any = repository
     if isinstance(repository, FileRepository):
         if size is not None:
-            repository._must_fold = lambda: repository._log.journal_size > size
+            changed._must_fold = lambda: changed._log.journal_size > size
         if fuse is not None:
-            repository._disk = MortalDisk(fuse)
-    answer: Repository = repository
-    return answer
+            changed._disk = MortalDisk(fuse)
+    return repository
 
 
 def unlocked(url: str) -> Repository:

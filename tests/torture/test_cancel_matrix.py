@@ -133,7 +133,7 @@ class Cancelling:
 
 
 MOMENTS: list[list[Callable[[Cancelling], Any]]] = [
-    [Cancelling.before, Cancelling.by_disconnect], [Cancelling.during], [Cancelling.at_the_end],
+    [Cancelling.before, Cancelling.during, Cancelling.by_disconnect], [Cancelling.at_the_end],
 ]  # fmt: skip
 """Those in one list come at once: they need no more slots than there are."""
 

@@ -19,7 +19,7 @@ _LINES = 200
 _PROGRAM = """
 import sys, os
 from tests.torture import bugs
-if os.environ.get("TORTURE_BUG"): bugs.named(os.environ["TORTURE_BUG"]).apply(setattr)
+if os.environ.get("TORTURE_BUG"): bugs.named(os.environ["TORTURE_BUG"]).apply(bugs.put_in)
 import asyncio, pathlib
 from tests.repository.storm import BACKENDS, storm
 asyncio.run(storm(BACKENDS[sys.argv[1]](pathlib.Path(sys.argv[2]))))

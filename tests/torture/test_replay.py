@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from tests.torture.clients import Door, is_final, pb
+from tests.torture.storm import BACKENDS, FOLD
 from tests.torture.world import World
 
 pytestmark = [pytest.mark.crash, pytest.mark.timeout(120)]
-RUNS = 300
+RUNS = 150
 AT_ONCE = 40
 
 
@@ -40,9 +41,12 @@ async def listed(door: Door, run_id: str, page_size: int) -> list[bytes]:
             return seen
 
 
-async def test_live_replayed_resumed_and_listed_events_are_the_same_bytes(tmp_path: Path, seed: int) -> None:
+@pytest.mark.parametrize("storage", BACKENDS)
+async def test_live_replayed_resumed_and_listed_events_are_the_same_bytes(
+    tmp_path: Path, storage: str, seed: int
+) -> None:
     chance = random.Random(seed)
-    with World(f"sqlite:///{tmp_path / 'runs.db'}") as world:
+    with World(storage.format(folder=tmp_path), flags=["--fold", str(FOLD)]) as world:
         await world.start()
         door = Door([world.address], chance)
         free = asyncio.Semaphore(AT_ONCE)
