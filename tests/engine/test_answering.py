@@ -162,3 +162,20 @@ async def test_who_waits_for_children_is_not_taken_for_dead(server: Server) -> N
     assert (await server.get(parent.id)).stop_cause is None
     below.end()
     await within_answer(waiting)
+
+
+async def test_a_parent_that_has_the_id_of_a_deleted_one_has_children_of_its_own(server: Server) -> None:
+    children: list[str] = []
+    for _ in range(2):
+        parent, attempt = await server.running(run_id="nightly")
+        answer = await started(attempt)
+        assert answer.created
+        children.append(answer.run_id)
+        child = await server.attempt()
+        child.end(Returned("1"))
+        attempt.end(Returned("1"))
+        await server.final(answer.run_id)
+        await server.final(parent.id)
+        await server.engine.control.delete(parent.id)
+        server.clock.advance(1)
+    assert len({*children}) == 2

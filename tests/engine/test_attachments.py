@@ -1,13 +1,15 @@
 """Runs that depend on their owner's stream: its lease, its grace, and what a server's end does to both."""
 
 import asyncio
-from contextlib import AsyncExitStack
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, aclosing
 
 import pytest
 
 from runcast.server.model.call import Returned, Stopped
-from runcast.server.model.errors import NotFound
+from runcast.server.model.errors import NotFound, Unavailable
 from runcast.server.model.run import Initiator, OnDisconnect, Run, State, StopCause
+from runcast.server.rpc.owners import Owner, owned
 from tests.engine.conftest import Serve, on_each_store
 from tests.engine.server import Server
 
@@ -237,3 +239,53 @@ async def test_nobody_can_own_a_run_that_is_not_there_and_a_final_one_stays_as_i
         async with server.engine.attachments.stream("nobody", "me", OnDisconnect.CANCEL, 0):
             pass
     await stored(server)
+
+
+@on_each_store
+async def test_a_new_run_depends_on_its_owner_from_its_first_commit_on(serve: Serve) -> None:
+    first = await serve()
+    interest = first.engine.attachments.interest("me", OnDisconnect.CANCEL, int(GRACE * 1_000_000))
+    run, _ = await first.running("resuming", attachment=interest)
+    await first.crash()  # before its stream was told of it
+    second = await serve()
+    again = await second.attempt()
+    second.clock.advance(HOLD)
+    await second.sweep()
+    second.clock.advance(GRACE)
+    await second.sweep()
+    assert (await again.is_asked())[0] is StopCause.CANCEL
+    again.end(Stopped())
+    assert (await second.final(run.id)).state is State.CANCELLED
+
+
+async def test_an_owner_that_was_followed_by_another_one_who_let_the_run_go_does_not_come_back(
+    server: Server,
+) -> None:
+    run, attempt = await server.running()
+    early, late = await attached(server, run, owner="early"), await attached(server, run, owner="late")
+    await server.engine.attachments.detach(run.id, "late")
+    await late.aclose()
+    await early.aclose()
+    await stored(server)
+    assert (await server.engine.get(run.id)).attachment is None
+    attempt.end(Returned("1"))
+    await server.final(run.id)
+
+
+async def test_a_stream_that_ends_because_the_store_is_away_begins_no_grace(server: Server) -> None:
+    run, attempt = await server.running()
+
+    async def frames() -> AsyncGenerator[str, None]:
+        yield "snapshot"
+        raise Unavailable("the store is away")
+
+    owner = Owner("me", named=True, policy=OnDisconnect.CANCEL, grace=0)
+    async with aclosing(owned(server.engine, run.id, owner, frames())) as stream:
+        with pytest.raises(Unavailable):
+            [frame async for frame in stream]
+    await stored(server)
+    now = await server.engine.get(run.id)
+    assert now.attachment is not None
+    assert now.attachment.gone_time is None
+    attempt.end(Returned("1"))
+    await server.final(run.id)

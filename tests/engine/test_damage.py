@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from runcast.server.engine.board import Changes
+from runcast.server.model.call import Returned
 from runcast.server.model.errors import DataLoss
 from runcast.server.model.event import StateChanged
 from runcast.server.model.run import Page, RunFilter, State
@@ -135,3 +136,21 @@ async def test_a_final_run_stays_as_it_ended_whatever_of_it_is_damaged(
     assert ended.outcome.error is not None
     await server.engine.control.delete(run.id)
     caplog.clear()
+
+
+async def test_whoever_follows_a_final_run_whose_journal_is_missing_is_told_and_not_kept_waiting(
+    tmp_path: Path, clock: HandClock, nothing_unheard: None
+) -> None:
+    first = await Server(SQLiteRepository(tmp_path / "runs.db"), clock).open()
+    run, attempt = await first.running()
+    attempt.end(Returned("1"))
+    await first.final(run.id)
+    await first.engine.close()
+    with closing(sqlite3.connect(tmp_path / "runs.db", isolation_level=None)) as connection:
+        connection.execute("DELETE FROM journal")
+    second = await Server(SQLiteRepository(tmp_path / "runs.db"), clock).open()
+    with pytest.raises(DataLoss, match="events 1 to 5"):
+        await within(second.frames(run.id))
+    with pytest.raises(DataLoss, match="events 3 to 5"):
+        await second.engine.events(run.id, 2)
+    await second.engine.close()

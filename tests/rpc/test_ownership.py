@@ -39,6 +39,26 @@ def test_a_run_is_cancelled_when_the_stream_that_executes_it_is_gone(runs: Runs,
     assert ended.cancellation.initiator == run_pb2.Cancellation.INITIATOR_DISCONNECT
 
 
+@pytest.mark.parametrize("how", ["execute", "attach"])
+def test_a_run_whose_stream_goes_while_it_is_being_started_is_cancelled(
+    runs: Runs, tmp_path: Path, how: str
+) -> None:
+    word = uuid.uuid4().hex
+    for number in range(100):
+        start = lasting(tmp_path, labels={"word": word})
+        if how == "execute":
+            call = runs.stub.ExecuteRun(pb.ExecuteRunRequest(start=start, ownership=owned()), timeout=60)
+        else:
+            opening = pb.AttachRunRequest(open=pb.AttachRunRequest.Open(start=start, ownership=owned()))
+            call = runs.stub.AttachRun(iter([opening]), timeout=60)
+        time.sleep(number % 10 / 2_000)  # at any moment of its start
+        call.cancel()
+    asked = pb.ListRunsRequest(filter=run_pb2.RunFilter(labels={"word": word}), page_size=1_000)
+    found = runs.ListRuns(asked).runs
+    assert found
+    assert {runs.wait(run.id).state for run in found} == {run_pb2.Run.STATE_CANCELLED}
+
+
 def test_without_an_ownership_it_goes_on(runs: Runs, tmp_path: Path) -> None:
     call = runs.stub.ExecuteRun(pb.ExecuteRunRequest(start=lasting(tmp_path)), timeout=60)
     run_id = next(call).frame.snapshot.run.id

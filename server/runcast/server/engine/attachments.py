@@ -8,8 +8,9 @@ from contextlib import asynccontextmanager
 from runcast.server.engine.clock import Clock
 from runcast.server.engine.control import Control
 from runcast.server.model import attachment as model
+from runcast.server.model.change import Change
 from runcast.server.model.errors import NotFound, RuncastError
-from runcast.server.model.run import Attachment, OnDisconnect
+from runcast.server.model.run import Attachment, OnDisconnect, Run
 
 log = logging.getLogger(__name__)
 _HOLD = 60_000_000
@@ -51,12 +52,14 @@ class Attachments:
 
         When it ends, and is not `kept`, the owner's grace begins. NotFound.
         """
-        key, held, now = (run_id, attachment_id), Held(), self._clock.now()
-        attachment = Attachment(attachment_id, policy, grace, now + self._hold)
+        key, held = (run_id, attachment_id), Held()
+        attachment = self.interest(attachment_id, policy, grace)
         self._open[key] = self._open.get(key, 0) + 1
-        self._renewed[key] = now
+        self._renewed[key] = self._clock.now()
+        known = False
         try:
             await self._control.decide(run_id, lambda run, now: model.attach(run, attachment, now))
+            known = True
             yield held
         finally:
             self._open[key] -= 1
@@ -64,10 +67,23 @@ class Attachments:
                 del self._open[key]
                 self._renewed.pop(key, None)
                 if not held.kept:
-                    self._soon(self._leave(run_id, attachment))
+                    self._soon(self._leave(run_id, attachment, known=known))
 
-    async def _leave(self, run_id: str, attachment: Attachment) -> None:
-        await self._control.decide(run_id, lambda run, now: model.leave(run, attachment, now))
+    def interest(self, attachment_id: str, policy: OnDisconnect, grace: int) -> Attachment:
+        """What an open stream of this owner stores with the run."""
+        return Attachment(attachment_id, policy, grace, self._clock.now() + self._hold)
+
+    def gone(self, run_id: str, attachment: Attachment) -> None:
+        """The stream that started the run for this owner ended before it was told of it."""
+        self._soon(self._leave(run_id, attachment, known=False))
+
+    async def _leave(self, run_id: str, attachment: Attachment, *, known: bool) -> None:
+        """An owner that was `known` and is not any more has been followed by another, or let the run go."""
+
+        def left(run: Run, now: int) -> Change | None:
+            return None if known and run.attachment is None else model.leave(run, attachment, now)
+
+        await self._control.decide(run_id, left)
 
     def renew(self) -> None:
         """Renew the leases that have lasted for half of their time; called at every sweep."""

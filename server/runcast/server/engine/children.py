@@ -97,7 +97,9 @@ class Children:
 
 def child_of(parent: Run, asked: StartChild) -> Start:
     """The start of a child. It goes before runs like its parent: what has begun ends before more begins."""
-    name = hashlib.blake2b(f"{parent.id}\0{asked.key}".encode(), digest_size=12).hexdigest()
+    # Its creation too: where a parent was deleted and another one has its id, their children are not the same.
+    whose = f"{parent.id}\0{parent.create_time}\0{asked.key}"
+    name = hashlib.blake2b(whose.encode(), digest_size=12).hexdigest()
     asks = (asked.provider, asked.task, asked.input, sorted(asked.labels.items()), asked.survive)
     return Start(
         provider=asked.provider,

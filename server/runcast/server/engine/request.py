@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from runcast.server.engine.limits import PARAMETERS
 from runcast.server.model.errors import InvalidArgument, Violation
-from runcast.server.model.run import ParentClose, Payload, Recovery, Spec
+from runcast.server.model.run import Attachment, ParentClose, Payload, Recovery, Spec
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _LABEL_KEY = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._/-]{0,61}[A-Za-z0-9])?")
@@ -22,7 +22,8 @@ class Start(Struct, frozen=True, kw_only=True):
 
     `overrides` are the fields of the provider's default spec to change, nested as they are there. `digest` tells
     requests of one id apart. `start_after` is in microseconds since 1970. With `task`, the id of one, the provider and
-    what the request leaves open come from there. The priority is raised to `least_priority`.
+    what the request leaves open come from there. The priority is raised to `least_priority`. A new run depends on the
+    owner in `attachment` from its first commit on.
     """
 
     provider: str = ""
@@ -41,6 +42,7 @@ class Start(Struct, frozen=True, kw_only=True):
     parent_run: str = ""
     parent_close: ParentClose = ParentClose.CANCEL
     least_priority: int | None = None
+    attachment: Attachment | None = None
 
 
 def check(start: Start) -> None:

@@ -18,6 +18,7 @@ from runcast.server.engine.repeating import KEPT, earlier, made_it, reused
 from runcast.server.engine.request import Start, check, merged
 from runcast.server.engine.tasks import Tasks
 from runcast.server.model import lifecycle
+from runcast.server.model.attachment import owned_from_start
 from runcast.server.model.change import Change, Group, Known, Request, Result, Saved
 from runcast.server.model.errors import AlreadyExists, FailedPrecondition, NotFound, RuncastError
 from runcast.server.model.provider import Provider
@@ -179,6 +180,8 @@ class Starter:
             change = lifecycle.create_claimed(run_id, definition, self._boot_id, now, checkpoint)
         else:
             change = lifecycle.create(run_id, definition, now, after, checkpoint)
+        if start.attachment is not None:
+            change = owned_from_start(change, start.attachment)
         return change, self._store(change, request, kind, claimed=claimed)
 
     async def start_defined(

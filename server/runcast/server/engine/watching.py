@@ -7,7 +7,7 @@ from msgspec import Struct
 from runcast.server.engine.control import resumes_on_watch
 from runcast.server.engine.journal import Journal
 from runcast.server.engine.tail import Batch
-from runcast.server.model.errors import OutOfRange
+from runcast.server.model.errors import DataLoss, OutOfRange
 from runcast.server.model.run import Run, State
 from runcast.server.notifier.abc import Notifier
 
@@ -76,13 +76,19 @@ class Watcher:
         self._going_away = going_away
 
     async def read(self, run_id: str, after: int) -> tuple[Run, Batch | None]:
-        """The run, and the next events behind `after` if there are any. NotFound, OutOfRange (SEQUENCE_AHEAD)."""
+        """The run, and the next events behind `after` if there are any. NotFound, DataLoss, OutOfRange
+        (SEQUENCE_AHEAD)."""
         run = await self._journal.holding(run_id, after)
         _refuse_ahead(run, after)
-        return run, await self._journal.read(run_id, after) if after < run.last_sequence else None
+        if after >= run.last_sequence:
+            return run, None
+        batch = await self._journal.read(run_id, after)
+        if batch is None:
+            _require_whole(run, await self._journal.get(run_id), batch, after)
+        return run, batch
 
     async def frames(self, what: Watch) -> AsyncIterator[tuple[int, Frame]]:
-        """Each frame with the sequence to resume behind. NotFound, OutOfRange (SEQUENCE_AHEAD, EVENTS_COMPACTED).
+        """Each frame with the sequence to resume behind. NotFound, DataLoss, OutOfRange (SEQUENCE_AHEAD, EVENTS_COMPACTED).
 
         Subscribe first, then read from the cursor: a hint may be missed or doubled, the journal is the truth.
         """
@@ -100,7 +106,8 @@ class Watcher:
                         yield batch.first - 1, _gap(what, cursor + 1, batch.first)
                     cursor = batch.last
                     yield cursor, batch
-                run = await self._journal.get(what.run_id)
+                before, run = run, await self._journal.get(what.run_id)
+                _require_whole(before, run, batch, cursor)
                 if run.state is State.INTERRUPTED and not what.observe_only and resumes_on_watch(run):
                     await self._resume(what.run_id)
                     continue
@@ -125,6 +132,14 @@ def _place(what: Watch, run: Run) -> tuple[int, Gap | None]:
     if what.after + 1 >= run.first_sequence:
         return what.after, None
     return run.first_sequence - 1, _gap(what, what.after + 1, run.first_sequence)
+
+
+def _require_whole(before: Run, now: Run, batch: Batch | None, cursor: int) -> None:
+    """DataLoss where there is nothing behind the cursor, and the run was over before that was read."""
+    ended = before.state.final and before.version == now.version
+    if batch is None and ended and cursor < before.last_sequence:
+        message = f"events {cursor + 1} to {before.last_sequence} of run {before.id} are missing in the store"
+        raise DataLoss(message, run=before.id)
 
 
 def _refuse_ahead(run: Run, after: int) -> None:

@@ -1,10 +1,18 @@
 """What an owner's stream does to the run that depends on it; what its absence does is in `lifecycle.expire`."""
 
-from msgspec.structs import replace
+from msgspec.structs import force_setattr, replace
 
 from runcast.server.model.change import Change
 from runcast.server.model.lifecycle import next_version
 from runcast.server.model.run import Attachment, Run
+from runcast.server.model.timers import wake_time
+
+
+def owned_from_start(created: Change, attachment: Attachment) -> Change:
+    """The creation of a run that depends on its owner before anybody can lose sight of it."""
+    run = replace(created.run, attachment=attachment)
+    force_setattr(run, "wake_time", wake_time(run))
+    return replace(created, run=run)
 
 
 def attach(run: Run, attachment: Attachment, now: int) -> Change | None:

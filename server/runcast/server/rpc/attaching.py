@@ -15,7 +15,7 @@ from runcast.server.rpc.following import followed_start_of, responses
 from runcast.server.rpc.frames import attached_bytes
 from runcast.server.rpc.handlers import Context
 from runcast.server.rpc.messages import fill_run
-from runcast.server.rpc.owners import owned, owner_of
+from runcast.server.rpc.owners import Owner, gone, owned, owner_of, started
 from runcast.server.rpc.status import status_of
 from runcast.v1 import run_service_pb2 as pb
 
@@ -37,11 +37,16 @@ class AttachServicer:
         """Open, then stream the run while its commands are done."""
         message = await _first(requests)
         owner = owner_of(message.ownership, "open.ownership.")
-        run_id, created = await self._opened(message)
+        run_id, created = await self._opened(message, owner)
         what = Watch(run_id=run_id, after=message.after_sequence, observe_only=message.observe_only)
         frames = responses(self._engine, self._now, what, pb.AttachRunResponse)
         async with aclosing(frames):
-            snapshot = await anext(frames)
+            try:
+                snapshot = await anext(frames)
+            except asyncio.CancelledError:
+                if created:
+                    gone(self._engine, run_id, owner)
+                raise
             opened = pb.AttachRunResponse()
             opened.opened.attachment_id, opened.opened.created = owner.attachment_id, created
             opened.opened.run.CopyFrom(snapshot.frame.snapshot.run)  # type: ignore[union-attr]  # always comes first
@@ -55,15 +60,15 @@ class AttachServicer:
                 async for item in stream:
                     yield item
 
-    async def _opened(self, message: pb.AttachRunRequest.Open) -> tuple[str, bool]:
+    async def _opened(self, message: pb.AttachRunRequest.Open, owner: Owner) -> tuple[str, bool]:
         """The run, and whether it was made by this."""
         if message.after_sequence < 0:
             expected = f"{message.after_sequence}: 0 for the start, or more"
             raise InvalidArgument.of("open.after_sequence", expected)
         target = message.WhichOneof("target")
         if target == "start":
-            started = await self._engine.start(followed_start_of(message.start, "open.start."))
-            return started.run.id, started.created
+            begun = await started(self._engine, followed_start_of(message.start, "open.start."), owner)
+            return begun.run.id, begun.created
         if not message.run_id:
             raise InvalidArgument.of("open.run_id", "required: the id of a run, or `start`")
         return message.run_id, False

@@ -14,7 +14,7 @@ from runcast.server.model.errors import InvalidArgument
 from runcast.server.rpc.frames import batch_bytes, fill_frame, filtered_bytes, stream_age_message
 from runcast.server.rpc.handlers import Context
 from runcast.server.rpc.messages import EVENT_TYPES
-from runcast.server.rpc.owners import owned, owner_of
+from runcast.server.rpc.owners import owned, owner_of, started
 from runcast.server.rpc.requests import run_id_of, start_of
 from runcast.server.rpc.units import bounded, heartbeat_of
 from runcast.v1 import run_service_pb2 as pb
@@ -36,8 +36,8 @@ class FollowServicer:
     async def ExecuteRun(self, request: pb.ExecuteRunRequest, context: Context) -> AsyncIterator[object]:  # noqa: N802
         """Start, and stream to the end."""
         owner = owner_of(request.ownership, "ownership.")
-        started = await self._engine.start(followed_start_of(request.start, "start."))
-        created, run_id = started.created, started.run.id
+        begun = await started(self._engine, followed_start_of(request.start, "start."), owner)
+        created, run_id = begun.created, begun.run.id
         what = Watch(run_id=run_id, observe_only=False)
         frames = responses(self._engine, self._now, what, pb.ExecuteRunResponse)
         async with aclosing(owned(self._engine, run_id, owner, frames)) as stream:

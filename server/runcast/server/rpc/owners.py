@@ -1,14 +1,19 @@
 """Ownership in the contract: who wants a run so much that it depends on their stream."""
 
+import asyncio
 import uuid
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from functools import partial
 from typing import TypeVar
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from runcast.server.engine.engine import Engine
-from runcast.server.model.errors import InvalidArgument
+from runcast.server.engine.request import Start
+from runcast.server.engine.starting import Started
+from runcast.server.model.errors import InvalidArgument, Unavailable
 from runcast.server.model.run import OnDisconnect
 from runcast.server.rpc.units import known, micros
 from runcast.v1 import run_service_pb2 as pb
@@ -44,6 +49,34 @@ def owner_of(message: pb.Ownership, prefix: str) -> Owner:
     return Owner(attachment_id, named, OnDisconnect(policy) if policy in (2, 3) else None, grace)
 
 
+async def started(engine: Engine, start: Start, owner: Owner) -> Started:
+    """The run of a stream's start, which depends on its owner from its first commit on.
+
+    Where the stream goes meanwhile, the run is started all the same, and the owner's grace begins.
+    """
+    if owner.policy is None:
+        return await engine.start(start)
+    interest = engine.attachments.interest(owner.attachment_id, owner.policy, owner.grace)
+    begun = asyncio.ensure_future(engine.start(replace(start, attachment=interest)))
+    try:
+        return await asyncio.shield(begun)
+    except asyncio.CancelledError:
+        begun.add_done_callback(partial(_begun, engine, owner))
+        raise
+
+
+def _begun(engine: Engine, owner: Owner, begun: "asyncio.Future[Started]") -> None:
+    if not begun.cancelled() and begun.exception() is None:
+        gone(engine, begun.result().run.id, owner)
+
+
+def gone(engine: Engine, run_id: str, owner: Owner) -> None:
+    """The stream that started the run ended before the run was seen to depend on it."""
+    if owner.policy is not None and not engine.draining:
+        interest = engine.attachments.interest(owner.attachment_id, owner.policy, owner.grace)
+        engine.attachments.gone(run_id, interest)
+
+
 def owned(
     engine: Engine, run_id: str, owner: Owner, frames: AsyncGenerator[T, None]
 ) -> AsyncGenerator[T, None]:
@@ -65,5 +98,8 @@ async def _owned(
                 async for frame in frames:
                     yield frame
                 held.kept = True  # its end was the server's doing, or the run's
+            except Unavailable:
+                held.kept = True
+                raise
             finally:
                 held.kept = held.kept or engine.draining
