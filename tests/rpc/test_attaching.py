@@ -342,7 +342,7 @@ async def test_commands_of_a_client_that_does_not_read_are_left_with_grpc() -> N
         yield b""
 
     nothing: Any = None  # the commands ask for nothing
-    async with aclosing(Exchange(nothing, "run", nothing).items(frames(), requests())) as items:
+    async with aclosing(Exchange(nothing, "run", nothing, nothing).items(frames(), requests())) as items:
         await anext(items)
         for _ in range(100):
             await asyncio.sleep(0)

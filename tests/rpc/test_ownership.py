@@ -130,6 +130,15 @@ def test_an_attached_run_is_cancelled_when_its_client_goes(runs: Runs, tmp_path:
     assert runs.wait(run.id).state == run_pb2.Run.STATE_CANCELLED
 
 
+def test_half_closing_without_a_word_is_a_disconnect(runs: Runs, tmp_path: Path) -> None:
+    opening = pb.AttachRunRequest(open=pb.AttachRunRequest.Open(start=lasting(tmp_path), ownership=owned()))
+    attached = Attached(runs, opening)
+    attached.close()
+    ended = runs.wait(attached.opened.run.id)
+    assert ended.cancellation.initiator == run_pb2.Cancellation.INITIATOR_DISCONNECT
+    assert [answer.frame.WhichOneof("frame") for answer in attached.call][-1] == "completed"
+
+
 @pytest.mark.parametrize(
     ("fields", "field"),
     [

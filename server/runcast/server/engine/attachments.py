@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 
@@ -38,6 +39,7 @@ class Attachments:
         self._hold = hold
         self._open: dict[tuple[str, str], int] = {}
         self._renewed: dict[tuple[str, str], int] = {}
+        self._hung_up: Counter[tuple[str, str]] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def detach(self, run_id: str, attachment_id: str) -> None:
@@ -62,12 +64,29 @@ class Attachments:
             known = True
             yield held
         finally:
-            self._open[key] -= 1
-            if not self._open[key]:
-                del self._open[key]
-                self._renewed.pop(key, None)
-                if not held.kept:
-                    self._soon(self._leave(run_id, attachment, known=known))
+            if self._hung_up[key]:
+                self._hung_up[key] -= 1
+            elif self._closed(key) and not held.kept:
+                self._soon(self._leave(run_id, attachment, known=known))
+            self._hung_up += Counter()  # drops what is zero
+
+    def hang_up(self, run_id: str, attachment_id: str, policy: OnDisconnect, grace: int) -> None:
+        """The owner says no more on a stream that is still sent to it: to the run it is gone."""
+        key = (run_id, attachment_id)
+        if key in self._open:
+            self._hung_up[key] += 1
+            if self._closed(key):
+                interest = self.interest(attachment_id, policy, grace)
+                self._soon(self._leave(run_id, interest, known=True))
+
+    def _closed(self, key: tuple[str, str]) -> bool:
+        """One stream of the owner less; whether it was the last."""
+        self._open[key] -= 1
+        if self._open[key]:
+            return False
+        del self._open[key]
+        self._renewed.pop(key, None)
+        return True
 
     def interest(self, attachment_id: str, policy: OnDisconnect, grace: int) -> Attachment:
         """What an open stream of this owner stores with the run."""
@@ -95,7 +114,13 @@ class Attachments:
 
     async def _renew(self, run_id: str, attachment_id: str) -> None:
         until = self._clock.now() + self._hold
-        await self._control.decide(run_id, lambda run, now: model.hold(run, attachment_id, now, until))
+
+        def held(run: Run, now: int) -> Change | None:
+            # Decided again where somebody else was first: the owner may have gone in the meantime.
+            still = (run_id, attachment_id) in self._open
+            return model.hold(run, attachment_id, now, until) if still else None
+
+        await self._control.decide(run_id, held)
 
     def _soon(self, work: Coroutine[object, object, None]) -> None:
         # Not by the stream itself: its own task is being cancelled, or is needed for something else.

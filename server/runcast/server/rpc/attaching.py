@@ -15,7 +15,7 @@ from runcast.server.rpc.following import followed_start_of, responses
 from runcast.server.rpc.frames import attached_bytes
 from runcast.server.rpc.handlers import Context
 from runcast.server.rpc.messages import fill_run
-from runcast.server.rpc.owners import Owner, gone, owned, owner_of, started
+from runcast.server.rpc.owners import Owner, gone, hung_up, owned, owner_of, started
 from runcast.server.rpc.status import status_of
 from runcast.v1 import run_service_pb2 as pb
 
@@ -54,6 +54,7 @@ class AttachServicer:
                 self._engine.control,
                 run_id,
                 lambda: self._engine.attachments.detach(run_id, owner.attachment_id),
+                lambda: hung_up(self._engine, run_id, owner),
             )
             items = _after((opened, snapshot), exchange.items(frames, requests))
             async with aclosing(owned(self._engine, run_id, owner, items)) as stream:
@@ -96,9 +97,16 @@ class Exchange:
     `_turn` is held while a command is done, and taken for good by the last frame: so that comes behind the result.
     """
 
-    def __init__(self, control: Control, run_id: str, detach: Callable[[], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        control: Control,
+        run_id: str,
+        detach: Callable[[], Awaitable[None]],
+        hung_up: Callable[[], None],
+    ) -> None:
         self._control = control
         self._detach = detach
+        self._hung_up = hung_up
         self._run_id = run_id
         self._out: asyncio.Queue[_Item] = asyncio.Queue(maxsize=1)
         self._turn = asyncio.Lock()
@@ -153,6 +161,7 @@ class Exchange:
                 raise InvalidArgument.of(kind or "message", "after `open` come `command` and `detach` only")
             async with self._turn:
                 await self._out.put(await self._result(message.command))
+        self._hung_up()
 
     async def _result(self, command: pb.AttachRunRequest.Command) -> pb.AttachRunResponse:
         response = pb.AttachRunResponse()

@@ -77,6 +77,12 @@ def gone(engine: Engine, run_id: str, owner: Owner) -> None:
         engine.attachments.gone(run_id, interest)
 
 
+def hung_up(engine: Engine, run_id: str, owner: Owner) -> None:
+    """The owner half-closed its stream without a word: a disconnect, although it is still sent to."""
+    if owner.policy is not None and not engine.draining:
+        engine.attachments.hang_up(run_id, owner.attachment_id, owner.policy, owner.grace)
+
+
 def owned(
     engine: Engine, run_id: str, owner: Owner, frames: AsyncGenerator[T, None]
 ) -> AsyncGenerator[T, None]:

@@ -16,7 +16,10 @@ from runcast.server.repository.upkeep import Problem, Report
 T = TypeVar("T")
 _NAMED = 100
 _RESTORE = "restore it from a back-up"
-_MEND = "start a server on the store, which ends the run and keeps its bytes; what it was, a back-up has"
+_MEND = (
+    "start a server on the store: it keeps the bytes and ends the run, one that is final once it is cancelled or deleted;"
+    " what it was, a back-up has"
+)
 _KEEP = "the rest of the run can be read; what is missing, a back-up has"
 _DELETE = (
     "nothing that was acknowledged is gone; delete the run once it is final, or restore it from a back-up"
