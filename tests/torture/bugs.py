@@ -308,11 +308,11 @@ def file_applies_before_fsync(patch: Patch) -> None:
     "::test_what_a_server_finds_after_a_kill_is_durable_before_anybody_sees_it",
 )
 def file_journal_not_synced_again(patch: Patch) -> None:
-    def careless(self: Any, data: bytes, end: int) -> None:
+    def careless(self: Any, size: int, end: int, payloads: object) -> None:
         self._journal, self.journal_size = self._disk.update(self._journal_path), end
         self._journal.truncate(end)
 
-    patch(file_log.Log, "_continue_journal", careless)
+    patch(file_log.Log, "_take_over", careless)
 
 
 @bug(
