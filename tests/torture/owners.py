@@ -46,22 +46,25 @@ class Owner:
         self._run_id = run_id
         self._id = f"owner of {run_id}"
 
-    def _stream(self, grace: float) -> Any:
+    def _stream(self, grace: float) -> tuple[Any, Any]:
+        """A call, and what is to be written to it: one whose messages end has hung up."""
         ownership = pb.Ownership(attachment_id=self._id, policy=self.policy)
         ownership.grace.FromMilliseconds(int(grace * 1_000))
         if self.random.random() < 0.5:
             request = pb.ExecuteRunRequest(start=self._start, ownership=ownership)
-            return self.door.stub.ExecuteRun(request, wait_for_ready=True)
+            return self.door.stub.ExecuteRun(request, wait_for_ready=True), None
         opening = pb.AttachRunRequest.Open(run_id=self._run_id, ownership=ownership)
-        return self.door.stub.AttachRun(iter([pb.AttachRunRequest(open=opening)]), wait_for_ready=True)
+        return self.door.stub.AttachRun(wait_for_ready=True), pb.AttachRunRequest(open=opening)
 
     async def stay(self) -> None:
         """Hold a stream until the run has ended; where it breaks, or by chance, come back within the grace."""
         while True:
-            call = self._stream(LONG_GRACE)
+            call, opening = self._stream(LONG_GRACE)
             begin = time.time()
             try:
                 async with asyncio.timeout(_SILENCE) as patience:
+                    if opening is not None:
+                        await call.write(opening)
                     async for response in call:
                         if begin:
                             self.history.note("owned", run=self._run_id, policy=self.policy)
@@ -71,7 +74,7 @@ class Owner:
                             return
                         if self.random.random() < 0.1:
                             break
-            except (TimeoutError, grpc.aio.AioRpcError):
+            except (TimeoutError, grpc.aio.AioRpcError, asyncio.InvalidStateError):
                 pass
             finally:
                 call.cancel()
@@ -80,9 +83,11 @@ class Owner:
     async def leave(self) -> None:
         """Hold a stream once, for a moment, and never come back; a run that then stands still is cancelled."""
         while True:
-            call, begin = self._stream(SHORT_GRACE), time.time()
+            (call, opening), begin = self._stream(SHORT_GRACE), time.time()
             try:
                 async with asyncio.timeout(_SILENCE):
+                    if opening is not None:
+                        await call.write(opening)
                     response = await call.read()
                 if response is not grpc.aio.EOF:
                     prompt = time.time() - begin < 0.4
@@ -91,7 +96,7 @@ class Owner:
                         "left", run=self._run_id, policy=self.policy, wall=time.time(), prompt=prompt
                     )
                     break
-            except (TimeoutError, grpc.aio.AioRpcError):
+            except (TimeoutError, grpc.aio.AioRpcError, asyncio.InvalidStateError):
                 pass
             finally:
                 call.cancel()

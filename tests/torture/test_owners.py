@@ -28,8 +28,9 @@ async def attached(door: Door, run_id: str, policy: int) -> Any:
     ownership = pb.Ownership(attachment_id=f"owner of {run_id}", policy=policy)
     ownership.grace.FromMilliseconds(int(GRACE * 1_000))
     opening = pb.AttachRunRequest(open=pb.AttachRunRequest.Open(run_id=run_id, ownership=ownership))
-    call = door.stub.AttachRun(iter([opening]), wait_for_ready=True)
+    call = door.stub.AttachRun(wait_for_ready=True)
     async with asyncio.timeout(GRACE + 20):
+        await call.write(opening)  # and no end of the messages, which would be a disconnect
         assert (await call.read()).opened.run.id == run_id
     return call
 
