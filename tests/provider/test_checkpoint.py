@@ -194,3 +194,26 @@ async def test_an_attempt_that_cannot_read_its_checkpoint_fails_for_good() -> No
     assert isinstance(end, Raised)
     assert end.error.reason == "CHECKPOINT_INCOMPATIBLE"
     assert end.error.metadata == {"retryable": "false"}
+
+
+async def test_a_schema_version_tells_later_code_in_which_form_the_state_is() -> None:
+    @provider
+    async def saves(ctx: Context) -> None:
+        await ctx.checkpoint(7, schema_version=2)
+
+    @provider
+    def saves_too(ctx: SyncContext) -> None:
+        ctx.checkpoint(7, schema_version=2)
+
+    channel, blocking = AsyncChannel(), BlockingChannel()
+    await run(saves, channel)
+    run_plain(saves_too, blocking)
+    assert channel.committed == blocking.committed == [SaveCheckpoint(encode(7), 2)]
+    assert Context.testing(restored=7, restored_version=2).restored_version == 2
+    assert Context.testing(restored=7).restored_version == Context.testing().restored_version == 0
+
+
+@pytest.mark.parametrize("version", [-1, 1 << 31])
+def test_a_schema_version_that_the_contract_cannot_hold_is_refused(version: int) -> None:
+    with pytest.raises(ProviderError, match=f"schema_version is {version}"):
+        SyncContext.testing().checkpoint(7, schema_version=version)

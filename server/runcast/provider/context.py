@@ -8,6 +8,7 @@ from msgspec import Raw
 
 from runcast.provider.checkpoint import decode, decode_as, encode
 from runcast.provider.children import Child, EndedChild, Keys, Wait, ended, first_of
+from runcast.provider.errors import ProviderError
 from runcast.provider.log import RunLog
 from runcast.provider.reporter import BlockingReporter, LoopReporter, Reporter
 from runcast.provider.result import json_text
@@ -122,6 +123,12 @@ class BaseContext(Generic[ReporterT]):
         saved = self._reporter.call.checkpoint
         return None if saved is None else decode_as(saved.data, kind)
 
+    @property
+    def restored_version(self) -> int:
+        """The `schema_version` that the last checkpoint was saved with; 0 where none was said, and on a first start."""
+        saved = self._reporter.call.checkpoint
+        return 0 if saved is None else saved.schema_version
+
     def target_failed(self, target: str, code: str = "", message: str = "") -> None:
         """One of the run's targets failed and the run goes on; it ends SUCCEEDED_WITH_ERRORS at best.
 
@@ -165,9 +172,12 @@ class Context(BaseContext[LoopReporter]):
 
     __slots__ = ()
 
-    async def checkpoint(self, state: object) -> None:
-        """Save where to go on; returns once it is durable. Any msgspec or pydantic type, plain data or bytes, ≤ 1 MiB."""
-        await self._reporter.commit(SaveCheckpoint(encode(state)))
+    async def checkpoint(self, state: object, *, schema_version: int = 0) -> None:
+        """Save where to go on; returns once it is durable. Any msgspec or pydantic type, plain data or bytes, ≤ 1 MiB.
+
+        `schema_version` says in which of its forms the state is: later code finds it in `restored_version`.
+        """
+        await self._reporter.commit(SaveCheckpoint(encode(state), _version(schema_version)))
 
     def track(
         self,
@@ -234,9 +244,12 @@ class SyncContext(BaseContext[BlockingReporter]):
 
     __slots__ = ()
 
-    def checkpoint(self, state: object) -> None:
-        """Save where to go on; returns once it is durable. Any msgspec or pydantic type, plain data or bytes, ≤ 1 MiB."""
-        self._reporter.commit(SaveCheckpoint(encode(state)))
+    def checkpoint(self, state: object, *, schema_version: int = 0) -> None:
+        """Save where to go on; returns once it is durable. Any msgspec or pydantic type, plain data or bytes, ≤ 1 MiB.
+
+        `schema_version` says in which of its forms the state is: later code finds it in `restored_version`.
+        """
+        self._reporter.commit(SaveCheckpoint(encode(state), _version(schema_version)))
 
     def track(
         self,
@@ -300,6 +313,13 @@ def _child(answer: Answer) -> Child:
 def _ends(answer: Answer) -> tuple[ChildEnd, ...]:
     assert isinstance(answer, ChildrenEnded)
     return answer.ends
+
+
+def _version(number: int) -> int:
+    if not 0 <= number < 1 << 31:
+        message = f"schema_version is {number}: a number from 0 to 2147483647"
+        raise ProviderError(message, reason="CHECKPOINT_INVALID", retryable=False)
+    return number
 
 
 AnyContext = Context | SyncContext

@@ -53,7 +53,8 @@ _MICROSECONDS = 1_000_000
 
 
 class Given(TypedDict, total=False):
-    """What a test may say of the attempt: all has a default. `restored` is what the last checkpoint was given."""
+    """What a test may say of the attempt: all has a default. `restored` is what the last checkpoint was given, with
+    `restored_version`."""
 
     provider: str
     run_id: str
@@ -61,6 +62,7 @@ class Given(TypedDict, total=False):
     labels: Mapping[str, str]
     deadline: int | None
     restored: object
+    restored_version: int
     targets: Sequence[str]
     children: "Callable[[StartedChild], object]"
 
@@ -216,7 +218,9 @@ def _call(given: Given) -> Call:
         attempt=given.get("attempt", 1),
         provider=given.get("provider", "test"),
         input="{}",
-        checkpoint=None if restored is None else Checkpoint(1, encode(restored)),
+        checkpoint=None
+        if restored is None
+        else Checkpoint(1, encode(restored), given.get("restored_version", 0)),
         labels=dict(given.get("labels", {})),
         deadline=given.get("deadline"),
         targets=tuple(given.get("targets", ())),
