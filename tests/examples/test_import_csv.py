@@ -158,13 +158,13 @@ class Stopping(RecordingSyncContext):
         self.left = left
         self.before = before
 
-    def checkpoint(self, state: object) -> None:
+    def checkpoint(self, state: object, *, schema_version: int = 0) -> None:
         self.left -= 1
         if self.left == 0 and self.before:
             raise Cancelled("killed")
         if self.left == 0:
             self.cancel()
-        super().checkpoint(state)
+        super().checkpoint(state, schema_version=schema_version)
 
 
 @pytest.mark.usefixtures("saving")

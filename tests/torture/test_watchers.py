@@ -34,7 +34,7 @@ def descriptors(pid: int) -> int:
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[ServerProcess]:
-    """A server with a run of 20 MB of events that has ended."""
+    """A server."""
     with ServerProcess(f"sqlite:///{tmp_path / 'runs.db'}", [PROVIDERS]) as process:
         yield process
         assert process.stop() == 0, process.errors
@@ -50,9 +50,9 @@ def stub_of(server: ServerProcess, number: int = 0) -> Any:
 
 
 def a_long_run(stub: Any) -> str:
-    """The id of a run with a hundred thousand events, which somebody has read to the end."""
+    """The id of a run with forty thousand events, which somebody has read to the end."""
     start = pb.StartRunRequest(provider="talk", run_id="long", wait={"seconds": 60})  # type: ignore[arg-type]
-    start.input.json = '{"lines": 100000}'
+    start.input.json = '{"lines": 40000}'
     stub.StartRun(start, timeout=90)
     for _ in stub.WatchRun(pb.WatchRunRequest(run_id="long"), timeout=60):
         pass
